@@ -1,0 +1,237 @@
+"""Everything that can be set, with its default. ``None`` means: derived, and then printed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from llm_tool.errors import StudioError, nearest
+
+Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
+MODES = ("quick", "benchmark", "custom", "distributed", "hybrid", "reinforced")
+DEMO_DATA = "demo"
+
+
+class TrainingSettings(BaseModel):
+    """How one model is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int | None = Field(None, ge=1, description="Passes over the training rows.")
+    batch_size: int | None = Field(None, ge=1, description="Texts per optimiser step.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Peak learning rate of AdamW, reached after the warm-up."
+    )
+    max_length: int | None = Field(
+        None, ge=8, description="Longest text in tokens; longer ones are cut. Default: the model's."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW on weight matrices.")
+    warmup_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    monitor: Monitor = Field(
+        "f1_macro", description="Validation metric that chooses the best epoch."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many epochs without a better one. Default: never."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a job. Default: all cores. Part of what is seeded."
+    )
+
+    def resolved(self, train_rows: int, hidden_size: int) -> TrainingSettings:
+        """Return the settings with epochs, batch size and learning rate derived where unset.
+
+        Small data get more passes and smaller batches, so that there are enough steps; narrow
+        models (hidden size under 512) stand, and need, a higher rate than BERT's usual 5e-5
+        (Devlin et al. 2019, appendix A.3).
+        """
+        small = train_rows < 1000
+        return self.model_copy(
+            update={
+                "epochs": self.epochs or epochs_for(train_rows),
+                "batch_size": self.batch_size or (16 if small else 32),
+                "learning_rate": self.learning_rate or (1.5e-4 if hidden_size < 512 else 5e-5),
+            }
+        )
+
+
+def epochs_for(train_rows: int) -> int:
+    """Return the default number of epochs for a number of training rows."""
+    return 3 if train_rows >= 1000 else 5
+
+
+class RunConfig(TrainingSettings):
+    """One run, as a flat set of keys: the same in YAML, behind ``--set`` and as flags."""
+
+    mode: Literal["quick"] = Field("quick", description="The run mode.")
+    data: str = Field(DEMO_DATA, description="The table of texts, or `demo` for the embedded one.")
+    text_column: str | None = Field(None, description="Column with the texts. Default: guessed.")
+    label: tuple[str, ...] = Field((), description="Label columns. Default: guessed.")
+    language_column: str | None = Field(
+        None, description="Column with the languages. Default: guessed; `none`: no such column."
+    )
+    id_column: str | None = Field(
+        None, description="Column with row ids. Default: guessed; `none`: row numbers."
+    )
+    group_column: str | None = Field(
+        None, description="Rows of one group (author, outlet) stay in one part of the split."
+    )
+    split_column: str | None = Field(
+        None, description="Column with train, validation, test. Default: guessed; `none`: split."
+    )
+    encoding: str | None = Field(None, description="Encoding of the file. Default: detected.")
+    delimiter: str | None = Field(None, description="Column separator. Default: detected.")
+    validation_share: float = Field(0.15, gt=0, lt=0.9, description="Share of validation rows.")
+    test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")
+    small_classes: Literal["error", "drop"] = Field(
+        "error", description="Classes with too few rows to be in every part: stop, or leave out."
+    )
+    model: tuple[str, ...] = Field(
+        ("embedded",), description="Hub id, folder or `embedded`; or LANG=MODEL for each language."
+    )
+    languages: Literal["per-language", "multilingual"] | None = Field(
+        None, description="One model per language, or one for all. Default: as the models say."
+    )
+    seed: int = Field(42, ge=0, lt=2**32, description="Seed of split, shuffling and weights.")
+    logs_dir: str = Field("training_logs", description="Folder of the logs.")
+    models_dir: str = Field("models", description="Folder of the trained models.")
+    session_id: str | None = Field(
+        None, description="Add to this session. Default: a new one, named by date and time."
+    )
+
+    @field_validator("label", "model", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _shares_leave_training_rows(self) -> RunConfig:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave no training rows")
+        return self
+
+    def command(self) -> str:
+        """Return the command line that does the same without questions."""
+        words = ["llm-tool", "train", self.mode]
+        if self.data != DEMO_DATA:
+            words.append(self.data)
+        for name, value in self.chosen().items():
+            if name in {"mode", "data", "session_id"}:
+                continue
+            for one in value if isinstance(value, tuple) else (value,):
+                words += _flag(name, one)
+        return shlex.join(words)
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self if value != fields[name].get_default()}
+
+
+# Settings that have a flag of their own; every other one goes through --set.
+FLAGS = {
+    "text_column": "-t",
+    "label": "-l",
+    "model": "-m",
+    "language_column": "--language-column",
+    "id_column": "--id-column",
+    "group_column": "--group-column",
+    "split_column": "--split-column",
+    "encoding": "--encoding",
+    "delimiter": "--delimiter",
+    "languages": "--languages",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    "max_length": "--max-length",
+    "monitor": "--monitor",
+    "patience": "--patience",
+    "threads": "--threads",
+    "seed": "--seed",
+    "logs_dir": "--logs-dir",
+    "models_dir": "--models-dir",
+}
+
+
+def _flag(name: str, value: object) -> list[str]:
+    flag = FLAGS.get(name)
+    if flag is None:
+        return ["--set", f"{name}={value}"]
+    # `-t=x` and `--flag=x` keep a value that starts with a dash from being read as a flag.
+    text = str(value)
+    if text.startswith("-"):
+        return [f"{flag}={text}" if flag.startswith("--") else f"{flag}{text}"]
+    return [flag, text]
+
+
+def make_config(*layers: dict[str, Any], where: str = "") -> RunConfig:
+    """Return the configuration of several layers of keys; later ones win.
+
+    Raises:
+        StudioError: An unknown key (the nearest is named) or a value that does not fit.
+    """
+    merged = {k: v for layer in layers for k, v in layer.items()}
+    known = RunConfig.model_fields
+    for key in merged:
+        if key not in known:
+            raise StudioError(
+                f"There is no setting {key!r}.", where=where, remedy=nearest(key, known)
+            )
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(p) for p in first["loc"][:1])
+        about = f"{key}: " if key else ""
+        remedy = known[key].description or "" if key in known else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise StudioError(f"{about}{message}.", where=where, remedy=remedy) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the keys of a YAML file.
+
+    Raises:
+        StudioError: The file cannot be read, is not YAML, or is not a set of keys.
+    """
+    try:
+        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudioError(f"The configuration cannot be read: {error}", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise StudioError(f"The configuration is not YAML: {error}", where=str(path)) from error
+    if not isinstance(keys, dict):
+        raise StudioError(
+            "The configuration is not a set of keys.",
+            where=str(path),
+            remedy="Write one `key: value` a line, as in configs/quick.yaml.",
+        )
+    return {str(key): value for key, value in keys.items()}
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` as a key with its value read as YAML.
+
+    Raises:
+        StudioError: There is no ``=``, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise StudioError(f"--set {text}: there is no '='.", remedy="Write --set KEY=VALUE.")
+    try:
+        return {key.strip(): yaml.safe_load(value)}
+    except yaml.YAMLError as error:
+        raise StudioError(f"--set {text}: the value is not YAML: {error}") from error

@@ -1,0 +1,1 @@
+"""Tables of labelled texts: loading, columns, splits, tokens."""

@@ -1,0 +1,296 @@
+"""Read a table from CSV, TSV or JSON Lines, or say what is wrong with it and where.
+
+Row numbers in messages are those a spreadsheet shows: the header is row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_tool.errors import StudioError
+from llm_tool.text import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = {
+    ".csv": "CSV",
+    ".tsv": "TSV",
+    ".txt": "CSV",
+    ".jsonl": "JSON Lines",
+    ".ndjson": "JSON Lines",
+}
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_MAGIC = (
+    (b"PK\x03\x04", "an Excel or ZIP file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"%PDF", "a PDF"),
+    (b"<!DOCTYPE", "a web page"),
+    (b"<html", "a web page"),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file as read: columns of strings (or of lists of strings), and how it was read.
+
+    ``row_numbers`` are those under which the user finds each row in the file.
+    """
+
+    path: str
+    frame: pd.DataFrame
+    how: str
+    sha256: str
+    row_numbers: Sequence[int]
+
+
+def read_table(
+    path: str | Path, *, encoding: str | None = None, delimiter: str | None = None
+) -> Table:
+    """Read a table; encoding and delimiter are detected unless given.
+
+    Raises:
+        StudioError: The file is missing, empty, not what its ending says, in mixed encodings, or
+            has rows that do not fit the header.
+    """
+    path = Path(path)
+    where = visible(str(path))
+    raw = _read_bytes(path, where)
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise StudioError(
+            f"Files that end in {visible(path.suffix) or 'nothing'!r} are not understood.",
+            where=where,
+            remedy=f"Save the table as one of {', '.join(FORMATS)}.",
+        )
+    _refuse_other_formats(raw, path, where)
+    text, used = _decode(raw, encoding, where)
+    if not text.strip():
+        raise StudioError("The file is empty.", where=where, remedy="Choose a file with rows.")
+    if kind == "JSON Lines":
+        columns, numbers = _read_jsonl(text, where)
+        how = f"JSON Lines, {used}"
+    else:
+        _refuse_json(text, path, where)
+        chosen = delimiter or _detect_delimiter(text, prefer="\t" if kind == "TSV" else ",")
+        columns, numbers = _read_delimited(text, chosen, where)
+        how = f"{_DELIMITERS.get(chosen, repr(chosen))}-separated, {used}"
+    if not numbers:
+        raise StudioError("The file has a header but no rows.", where=where)
+    import pandas as pd
+
+    frame = pd.DataFrame(columns, dtype=object)
+    return Table(str(path), frame, how, hashlib.sha256(raw).hexdigest(), numbers)
+
+
+def _read_bytes(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        folder = path.parent
+        found = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in FORMATS)[:8]
+        remedy = f"In that folder are: {', '.join(map(visible, found))}." if found else ""
+        raise StudioError("The file does not exist.", where=where, remedy=remedy) from None
+    except IsADirectoryError:
+        raise StudioError("This is a folder, not a file.", where=where) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise StudioError(f"The file cannot be read: {error}", where=where) from error
+
+
+def _refuse_other_formats(raw: bytes, path: Path, where: str) -> None:
+    start = raw[:4096]
+    what = next((name for magic, name in _MAGIC if start.lstrip().startswith(magic)), None)
+    if what is None and b"\0" in start and not any(start.startswith(bom) for bom, _ in _BOMS):
+        what = "a binary file"
+    if what:
+        raise StudioError(
+            f"This is {what} although its name ends in {path.suffix}.",
+            where=where,
+            remedy="Open it in the program it comes from and save the table as CSV (UTF-8).",
+        )
+
+
+def _refuse_json(text: str, path: Path, where: str) -> None:
+    first = text.lstrip().split("\n", 1)[0].strip()
+    if not first.startswith(("{", "[")):
+        return
+    try:
+        json.loads(first)
+    except ValueError:
+        return
+    raise StudioError(
+        f"This is JSON although its name ends in {path.suffix}.",
+        where=where,
+        remedy="If it has one object a line, rename it so that it ends in .jsonl.",
+    )
+
+
+def _decode(raw: bytes, encoding: str | None, where: str) -> tuple[str, str]:
+    """Return the text and the name of the encoding that was used."""
+    if encoding is not None:
+        try:
+            return raw.decode(encoding), encoding
+        except LookupError:
+            raise StudioError(
+                f"There is no encoding {encoding!r}.", remedy="Try utf-8, cp1252 or utf-16."
+            ) from None
+        except UnicodeDecodeError as error:
+            row = raw.count(b"\n", 0, error.start) + 1
+            raise StudioError(f"Line {row} is not {encoding}.", where=where) from None
+    detected = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
+    try:
+        return raw.decode(detected), detected.removesuffix("-sig").upper()
+    except UnicodeDecodeError as error:
+        if detected != "utf-8":
+            raise StudioError(f"The file starts as {detected} but is not.", where=where) from error
+    _refuse_mixed(raw, where)
+    # cp1252 is Latin-1 with typographic quotes; the five bytes that it lacks are read as Latin-1.
+    try:
+        return raw.decode("cp1252"), "Windows-1252 (not UTF-8)"
+    except UnicodeDecodeError:
+        return raw.decode("latin-1"), "Latin-1 (not UTF-8)"
+
+
+def _refuse_mixed(raw: bytes, where: str) -> None:
+    utf8_line = other_line = 0
+    for number, line in enumerate(raw.splitlines(), start=1):
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+            utf8_line = utf8_line or number
+        except UnicodeDecodeError:
+            other_line = other_line or number
+        if utf8_line and other_line:
+            raise StudioError(
+                f"The file mixes encodings: line {utf8_line} is UTF-8, line {other_line} is not.",
+                where=where,
+                remedy="Save it as UTF-8, or force one encoding with --encoding cp1252.",
+            )
+
+
+def _detect_delimiter(text: str, prefer: str) -> str:
+    """Return the delimiter under which most of the first rows have the header's width."""
+    sample = text[:200_000]
+
+    def fit(delimiter: str) -> tuple[float, bool, int]:
+        rows = [r for r in csv.reader(io.StringIO(sample), delimiter=delimiter) if r][:200]
+        width = len(rows[0])
+        if width < 2:
+            return (0.0, delimiter == prefer, width)
+        # The last row of the sample may be cut in two.
+        checked = rows[1:-1] or rows[1:] or rows
+        same = sum(len(row) == width for row in checked) / len(checked)
+        return (round(same, 1), delimiter == prefer, width)
+
+    csv.field_size_limit(sys.maxsize)
+    return max(_DELIMITERS, key=fit)
+
+
+def _read_delimited(
+    text: str, delimiter: str, where: str
+) -> tuple[dict[str, list[Any]], list[int]]:
+    csv.field_size_limit(sys.maxsize)
+    try:
+        reader = csv.reader(io.StringIO(text.replace("\0", "�"), newline=""), delimiter=delimiter)
+        numbered = [(number, row) for number, row in enumerate(reader, start=1) if row]
+    except (csv.Error, TypeError) as error:
+        raise StudioError(f"The table cannot be read: {error}", where=where) from error
+    header = _column_names(numbered[0][1], where)
+    _refuse_ragged(numbered, len(header), where)
+    columns = {name: [row[i] for _, row in numbered[1:]] for i, name in enumerate(header)}
+    return columns, [number for number, _ in numbered[1:]]
+
+
+def _refuse_ragged(numbered: Sequence[tuple[int, Sequence[str]]], width: int, where: str) -> None:
+    ragged = [(number, row) for number, row in numbered if len(row) != width]
+    if not ragged:
+        return
+    first, cells = ragged[0]
+    remedy = "Quote cells that contain the separator, or name the separator with --delimiter."
+    if first == numbered[-1][0] and "\n" in cells[-1]:
+        remedy = "A quoted cell in this row never ends: look for a single stray quote."
+    others = f" So do {len(ragged) - 1} more rows." if len(ragged) > 1 else ""
+    raise StudioError(
+        f"Row {first} has {len(cells)} cells where the header has {width}.{others}",
+        where=f"{where}, row {first}",
+        remedy=remedy,
+    )
+
+
+def _column_names(header: Sequence[str], where: str) -> list[str]:
+    names = [name.strip() or f"column_{i}" for i, name in enumerate(header, start=1)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise StudioError(
+            f"The column {visible(twice[0])!r} occurs {names.count(twice[0])} times.",
+            where=f"{where}, row 1",
+            remedy="Give every column its own name.",
+        )
+    return names
+
+
+def _read_jsonl(text: str, where: str) -> tuple[dict[str, list[Any]], list[int]]:
+    numbered = [(number, dict(_flatten(record))) for number, record in _json_objects(text, where)]
+    names = list(dict.fromkeys(name for _, record in numbered for name in record))
+    columns = {name: [record.get(name, "") for _, record in numbered] for name in names}
+    return columns, [number for number, _ in numbered]
+
+
+def _json_objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise StudioError(
+                f"Line {number} is not JSON: {error}",
+                where=f"{where}, line {number}",
+                remedy="JSON Lines has one complete JSON object on each line.",
+            ) from None
+        if not isinstance(record, dict):
+            raise StudioError(
+                f"Line {number} is not a JSON object.",
+                where=f"{where}, line {number}",
+                remedy='Write one object a line, as {"text": "…", "label": "…"}.',
+            )
+        yield number, record
+
+
+def _flatten(record: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
+    """Yield cells; an object in a cell becomes one column for each of its keys."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            for inner, part in value.items():
+                yield _json_text(inner if inner not in record else f"{name}.{inner}"), _cell(part)
+        else:
+            yield _json_text(name), _cell(value)
+
+
+def _cell(value: object) -> str | list[str]:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return [_json_text(v) for v in value if v is not None]
+    return _json_text(value)
+
+
+def _json_text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # JSON can spell NUL and half a character, which no file and no tokenizer takes.
+    return _UNWRITABLE.sub("�", text)

@@ -1,0 +1,119 @@
+"""Token ids of texts, and the batches made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised rows with their labels; every sequence has one entry an example.
+
+    ``token_ids`` are unpadded, special tokens included; ``labels`` are positions in the task's
+    classes; ``rows`` are row numbers of the dataset.
+    """
+
+    token_ids: Sequence[Ids]
+    labels: NDArray[np.int64]
+    languages: Sequence[str]
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of each example."""
+        return np.fromiter((len(ids) for ids in self.token_ids), np.int64, len(self.token_ids))
+
+
+class TokenStore:
+    """The token ids of a dataset's rows under one tokenizer, each row tokenised once."""
+
+    def __init__(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> None:  # noqa: ANN401
+        """Keep ids of at most ``max_length`` tokens, special tokens included.
+
+        Args:
+            tokenizer: A tokenizer of transformers.
+            texts: The texts of all rows of the dataset.
+            max_length: Longest text in tokens; the rest of a longer one is cut.
+        """
+        self._tokenizer = tokenizer
+        self._texts = texts
+        self._ids: dict[int, Ids] = {}
+        self._cut: set[int] = set()
+        self.max_length = max_length
+
+    def token_ids(self, rows: Sequence[int]) -> list[Ids]:
+        """Return the token ids of rows."""
+        missing = [row for row in rows if row not in self._ids]
+        for start in range(0, len(missing), 2000):
+            self._tokenise(missing[start : start + 2000])
+        return [self._ids[row] for row in rows]
+
+    def count_cut(self, rows: Sequence[int]) -> int:
+        """Return how many of the rows, tokenised before, were longer than ``max_length``."""
+        return sum(row in self._cut for row in rows)
+
+    def _tokenise(self, rows: Sequence[int]) -> None:
+        encoded = self._tokenizer(
+            [self._texts[row] for row in rows],
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        for row, ids in zip(rows, encoded["input_ids"], strict=True):
+            self._ids[row] = np.asarray(ids, dtype=np.int32)
+        full = [row for row in rows if len(self._ids[row]) >= self.max_length]
+        for row in full:
+            whole = self._tokenizer(self._texts[row], truncation=False, verbose=False)
+            if len(whole["input_ids"]) > self.max_length:
+                self._cut.add(row)
+
+
+def micro_batches(
+    order: Sequence[int] | NDArray[np.int64], lengths: NDArray[np.int64], token_budget: int
+) -> list[NDArray[np.int64]]:
+    """Cut examples into pieces of similar length that hold at most ``token_budget`` padded tokens.
+
+    Args:
+        order: Positions of the examples to cut up.
+        lengths: Tokens of every example.
+        token_budget: Most tokens of a piece, padding included; a longer example stands alone.
+    """
+    sorted_by_length = np.asarray(order)[np.argsort(lengths[np.asarray(order)], kind="stable")]
+    pieces: list[list[int]] = [[]]
+    for position in sorted_by_length:
+        # Ascending order: the newest example is the longest and gives the padded width.
+        if pieces[-1] and (len(pieces[-1]) + 1) * lengths[position] > token_budget:
+            pieces.append([])
+        pieces[-1].append(int(position))
+    return [np.asarray(piece) for piece in pieces if piece]
+
+
+def shuffled_batches(
+    examples: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the positions of an epoch's batches: every example once, in random order."""
+    order = rng.permutation(examples)
+    for start in range(0, examples, batch_size):
+        yield order[start : start + batch_size]
+
+
+def pad(token_ids: Sequence[Ids], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids padded on the right and their mask, each of shape (examples, longest)."""
+    width = max(map(len, token_ids))
+    ids = np.full((len(token_ids), width), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, one in enumerate(token_ids):
+        ids[i, : len(one)] = one
+        mask[i, : len(one)] = 1
+    return ids, mask

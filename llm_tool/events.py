@@ -1,0 +1,227 @@
+"""What a run tells its observers: frozen facts, never the trainer itself.
+
+Every event is a plain dataclass of plain values, so that one encoder (``to_json``) serves the
+journal and ``--json``, and ``from_json`` gives the same object back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from llm_tool.plan import Job
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Phase = Literal["normal", "reinforced"]
+Status = Literal["done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class's scores; ``None`` where the class neither occurs nor is predicted."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class LanguageScore:
+    """One language's scores; ``None`` where the part has no row in that language."""
+
+    language: str
+    accuracy: float | None
+    f1_macro: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one model on one part of the data; all shares are between 0 and 1."""
+
+    accuracy: float
+    precision_macro: float
+    recall_macro: float
+    f1_macro: float
+    f1_weighted: float
+    classes: tuple[ClassScore, ...]
+    languages: tuple[LanguageScore, ...] = ()
+
+    @property
+    def weakest(self) -> ClassScore | None:
+        """The class with the lowest F1, the first of equals; ``None`` when none is defined."""
+        defined = [c for c in self.classes if c.f1 is not None]
+        return min(defined, key=lambda c: c.f1 or 0.0, default=None)
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins: its session and its ordered jobs."""
+
+    session_id: str
+    mode: str
+    jobs: tuple[Job, ...]
+    event: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    """A job begins, with every derived setting resolved.
+
+    ``cut`` counts the texts longer than ``max_length`` tokens, special tokens included.
+    """
+
+    job: Job
+    timestamp: str
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    max_length: int
+    cut: int
+    monitor: str
+    device: str
+    parameters: int
+    event: Literal["job_started"] = "job_started"
+
+
+@dataclass(frozen=True)
+class BatchEnded:
+    """Progress within an epoch; for displays only, never logged. ``seconds`` since its start."""
+
+    job: Job
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    tokens: int
+    seconds: float
+    event: Literal["batch_ended"] = "batch_ended"
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One epoch with its validation scores.
+
+    ``learning_rate`` is the epoch's last, ``seconds`` the wall time of its training part, and
+    ``tokens_per_second`` the real (unpadded) training tokens over it. ``selection_value`` is the
+    monitored metric.
+    """
+
+    job: Job
+    epoch: int
+    timestamp: str
+    train_loss: float
+    val_loss: float
+    scores: Scores
+    learning_rate: float
+    seconds: float
+    tokens_per_second: float
+    monitor: str
+    selection_value: float
+    is_best: bool
+    training_phase: Phase = "normal"
+    event: Literal["epoch_ended"] = "epoch_ended"
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job is done.
+
+    ``f1_macro_low`` and ``f1_macro_high`` are the 95 % interval of the test macro F1; they and
+    ``test`` are ``None`` when there are no test rows.
+    """
+
+    job: Job
+    best: EpochEnded
+    seconds: float
+    test: Scores | None
+    f1_macro_low: float | None
+    f1_macro_high: float | None
+    saved_model_path: str = ""
+    event: Literal["job_ended"] = "job_ended"
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """A job ended without a model: what went wrong, and what to do about it."""
+
+    job: Job
+    what: str
+    where: str = ""
+    remedy: str = ""
+    event: Literal["job_failed"] = "job_failed"
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run is over. ``status`` says how: every job done, some failed, or stopped by the user."""
+
+    session_id: str
+    status: Status
+    done: int
+    failed: int
+    seconds: float
+    event: Literal["run_ended"] = "run_ended"
+
+
+Event = RunStarted | JobStarted | BatchEnded | EpochEnded | JobEnded | JobFailed | RunEnded
+Observer = Callable[[Event], None]
+
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def to_json(event: Event) -> str:
+    """Return an event as one JSON object on one line; undefined numbers become ``null``."""
+    return _adapter().dump_json(event).decode("utf-8")
+
+
+def from_json(line: str | bytes) -> Event:
+    """Return the event that ``to_json`` wrote.
+
+    Raises:
+        ValueError: The line is not an event (pydantic's ``ValidationError`` is one).
+    """
+    return _adapter().validate_json(line)
+
+
+def in_order(*observers: Observer) -> Observer:
+    """Return one observer that tells each of several in turn; what one raises stops the run."""
+
+    def observe(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return observe
+
+
+def shielded(*shows: Observer) -> Observer:
+    """Return one observer that tells displays, and leaves one out from when it fails.
+
+    A crash in a display goes to the log and never costs a row.
+    """
+    working = list(shows)
+
+    def observe(event: Event) -> None:
+        for show in tuple(working):
+            try:
+                show(event)
+            except Exception:  # whatever a display raises, the run goes on
+                working.remove(show)
+                logging.getLogger(__name__).exception("a display failed and is left out")
+
+    return observe

@@ -1,0 +1,1 @@
+"""Running a plan and handing its events on."""

@@ -1,0 +1,79 @@
+"""The journal of one job: an append-only file of events, the truth that CSVs are made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted, from_json, to_json
+from llm_tool.plan import Job
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass
+class JobRecord:
+    """What a journal says of its job so far."""
+
+    job: Job
+    epochs: list[EpochEnded] = field(default_factory=list)
+    ended: JobEnded | None = None
+
+    @property
+    def best(self) -> EpochEnded | None:
+        """The best epoch so far."""
+        return next((epoch for epoch in reversed(self.epochs) if epoch.is_best), None)
+
+    def add(self, event: Event) -> None:
+        """Take in one event of the job."""
+        if isinstance(event, EpochEnded):
+            self.epochs.append(event)
+        elif isinstance(event, JobEnded):
+            self.ended = event
+
+
+def append(run_folder: Path, event: Event) -> None:
+    """Write an event at the end of a job's journal; it is on disk when this returns."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    path = run_folder / JOURNAL
+    line = to_json(event).encode("utf-8", "backslashreplace") + b"\n"
+    with path.open("ab+") as file:
+        # A line that a crash left unfinished is closed off, so that it costs only itself.
+        if file.tell() and _last_byte(path) != b"\n":
+            line = b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Yield the events of a journal; a line that a crash tore is passed over."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield from_json(line)
+            except ValueError:
+                continue
+
+
+def read_records(category_folder: Path) -> dict[str, JobRecord]:
+    """Return what the journals of a category say, by job id, in the order of the plan."""
+    records: dict[str, JobRecord] = {}
+    for path in category_folder.glob(f"runs/*/{JOURNAL}"):
+        for event in read_events(path):
+            if isinstance(event, JobStarted | EpochEnded | JobEnded | JobFailed):
+                records.setdefault(event.job.id, JobRecord(event.job)).add(event)
+    return dict(sorted(records.items(), key=lambda item: job_number(item[0])))
+
+
+def job_number(job_id: str) -> int:
+    """Return the place of a job in its session's plan, from its id (``j0012`` is 12)."""
+    return int(job_id.removeprefix("j"))

@@ -1,0 +1,92 @@
+"""Which model learns which rows: one for all, or one for each language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llm_tool.config import RunConfig
+from llm_tool.data.dataset import Dataset
+from llm_tool.errors import StudioError, nearest
+from llm_tool.plan import MULTILINGUAL
+from llm_tool.text import visible
+
+_PER_LANGUAGE = re.compile(r"([A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*)=(.+)")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A model and the rows that it is for; ``rows[row]`` tells whether a row is."""
+
+    model: str
+    language: str
+    rows: Sequence[bool]
+
+
+def parse_model(text: str) -> tuple[str, str]:
+    """Return the language (upper case, or empty) and the model of ``MODEL`` or ``LANG=MODEL``."""
+    match = _PER_LANGUAGE.fullmatch(text)
+    return (match[1].upper(), match[2]) if match else ("", text)
+
+
+def model_scopes(config: RunConfig, dataset: Dataset) -> tuple[list[Scope], list[str]]:
+    """Return the models of a run with their rows, and notes on rows that none is for.
+
+    Raises:
+        StudioError: The models do not fit the mode or the languages of the data.
+    """
+    given = [parse_model(text) for text in config.model]
+    languages = dataset.language_list
+    plain = [model for language, model in given if not language]
+    if plain and (len(given) > 1):
+        raise StudioError(
+            f"{config.mode} trains one model, or one for each language; {len(given)} were given.",
+            where="--model",
+            remedy="Give one --model NAME, or --model LANG=NAME for each language.",
+        )
+    if config.languages == "per-language" and not languages:
+        raise StudioError(
+            "Without a language column there cannot be a model for each language.",
+            where="--languages per-language",
+            remedy="Name the column with --language-column.",
+        )
+    if plain and config.languages != "per-language":
+        name = MULTILINGUAL if len(languages) > 1 else "".join(languages)
+        return [Scope(plain[0], name, [True] * len(dataset.texts))], []
+    if config.languages == "multilingual":
+        raise StudioError(
+            "One model for all languages was asked for, and a model for each language.",
+            where="--languages, --model",
+            remedy="Give one --model NAME, or leave out --languages multilingual.",
+        )
+    wanted = [(language, plain[0]) for language in languages] if plain else given
+    return _for_each_language(wanted, dataset)
+
+
+def _for_each_language(
+    wanted: Sequence[tuple[str, str]], dataset: Dataset
+) -> tuple[list[Scope], list[str]]:
+    present = dataset.language_list
+    for language, _ in wanted:
+        if language not in present:
+            raise StudioError(
+                f"The data have no language {visible(language)!r}.",
+                where="--model",
+                remedy=nearest(language, map(visible, present), kind="present")
+                or "Name the language column with --language-column.",
+            )
+    names = [language for language, _ in wanted]
+    twice = [language for language in names if names.count(language) > 1]
+    if twice:
+        raise StudioError(f"{twice[0]} has more than one model.", where="--model")
+    scopes = [
+        Scope(model, language, [own == language for own in dataset.languages])
+        for language, model in wanted
+    ]
+    without = sum(language not in names for language in dataset.languages)
+    left_out = [language for language in present if language not in names]
+    about = f" ({', '.join(map(visible, left_out))})" if left_out else ""
+    return scopes, [f"{without:,} rows left out: no model for their language{about}."] * bool(
+        without
+    )

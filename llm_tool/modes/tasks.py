@@ -1,0 +1,95 @@
+"""From a label column to a task: its classes, its languages, its split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llm_tool.config import RunConfig
+from llm_tool.data.dataset import Dataset, LabelKey
+from llm_tool.data.splits import split_rows
+from llm_tool.errors import StudioError
+from llm_tool.modes.scopes import Scope
+from llm_tool.plan import Parts, Task
+from llm_tool.text import visible
+
+
+def multi_class_task(
+    key: LabelKey, dataset: Dataset, config: RunConfig, scopes: Sequence[Scope]
+) -> tuple[Task, Parts, list[str]]:
+    """Return the task of a single-valued key, the split of its rows, and what to know about it.
+
+    Raises:
+        StudioError: There are fewer than two classes, a class has too few rows to be in every
+            part (unless ``small_classes`` is ``drop``), or a scope has nothing to learn.
+    """
+    name = visible(key.name)
+    in_scope = [any(scope.rows[row] for scope in scopes) for row in range(len(key.values))]
+    labelled = [row for row, own in enumerate(key.values) if own and in_scope[row]]
+    notes = []
+    if len(labelled) < sum(in_scope):
+        notes.append(f"{name}: {sum(in_scope) - len(labelled):,} rows left out: no value.")
+    parts, about = _split(key, labelled, dataset, config)
+    small = _small_classes(key, labelled, parts)
+    if small:
+        _refuse_small(key, small, config)
+        kept = [row for row in labelled if key.values[row][0] not in small]
+        shown = ", ".join(visible(c) for c in small[:5]) + (", …" if len(small) > 5 else "")
+        notes.append(
+            f"{name}: {len(labelled) - len(kept):,} rows left out: classes with too few rows "
+            f"({shown})."
+        )
+        labelled = kept
+        parts, about = _split(key, labelled, dataset, config)
+    notes += [f"{name}: {note}" for note in about]
+    classes = tuple(sorted({key.values[row][0] for row in labelled}))
+    if len(classes) < 2:
+        raise StudioError(
+            f"The column {name!r} has {len(classes) or 'no'} class to learn; it takes two.",
+            where="--label",
+            remedy="Choose another label column.",
+        )
+    _check_scopes(key, parts, scopes)
+    languages = tuple(sorted({dataset.languages[row] for row in labelled} - {""}))
+    return Task(key.name, "", classes, languages), parts, notes
+
+
+def _split(
+    key: LabelKey, rows: Sequence[int], dataset: Dataset, config: RunConfig
+) -> tuple[Parts, tuple[str, ...]]:
+    return split_rows(
+        dataset,
+        rows,
+        [key.values[row][0] for row in rows],
+        validation_share=config.validation_share,
+        test_share=config.test_share,
+        seed=config.seed,
+    )
+
+
+def _small_classes(key: LabelKey, labelled: Sequence[int], parts: Parts) -> list[str]:
+    """Return the classes that are missing from a part that has rows."""
+    present = [{key.values[row][0] for row in rows} for rows in parts.named().values() if len(rows)]
+    every = sorted({key.values[row][0] for row in labelled})
+    return [name for name in every if not all(name in part for part in present)]
+
+
+def _refuse_small(key: LabelKey, small: Sequence[str], config: RunConfig) -> None:
+    if config.small_classes == "drop":
+        return
+    shown = ", ".join(f"{visible(name)} ({key.counts[name]})" for name in small[:8])
+    raise StudioError(
+        "Classes with too few rows to be in training, validation and test: "
+        f"{shown}{', …' if len(small) > 8 else ''}.",
+        where=f"column {visible(key.name)!r}",
+        remedy="Merge them in your file, or leave their rows out: --set small_classes=drop.",
+    )
+
+
+def _check_scopes(key: LabelKey, parts: Parts, scopes: Sequence[Scope]) -> None:
+    for scope in scopes:
+        own = parts.where(scope.rows)
+        where = f"column {visible(key.name)!r}, language {visible(scope.language) or 'unknown'}"
+        if len({key.values[row][0] for row in own.train}) < 2:
+            raise StudioError("There is only one class to learn.", where=where)
+        if not own.validation:
+            raise StudioError("There are no rows for validation.", where=where)

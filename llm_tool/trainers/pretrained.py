@@ -1,0 +1,93 @@
+"""Load encoders and tokenizers: from local safetensors, never with remote code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from llm_tool.errors import StudioError
+from llm_tool.text import visible
+
+_UNLIMITED = 1_000_000  # transformers writes 1e30 where a tokenizer has no limit
+
+
+def load_tokenizer(folder: Path) -> tuple[Any, int]:
+    """Return a model's tokenizer and its longest input in tokens, special tokens included.
+
+    Raises:
+        StudioError: The files are not a tokenizer, or it cannot pad.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unusable("tokenizer", folder, error) from error
+    if tokenizer.pad_token_id is None:
+        raise StudioError(
+            "The tokenizer has no padding token.",
+            where=visible(str(folder)),
+            remedy="Choose an encoder such as BERT, RoBERTa or their relatives.",
+        )
+    return tokenizer, min(tokenizer.model_max_length, _positions(config))
+
+
+def _positions(config: Any) -> int:  # noqa: ANN401 - a transformers configuration
+    positions = getattr(config, "max_position_embeddings", None) or _UNLIMITED
+    # RoBERTa and its relatives count positions from the padding token's id plus one.
+    offset = config.model_type in {"roberta", "camembert", "xlm-roberta", "xmod", "longformer"}
+    return int(positions) - (config.pad_token_id + 1 if offset else 0)
+
+
+def load_model(folder: Path, classes: Sequence[str], seed: int) -> Any:  # noqa: ANN401
+    """Return a sequence classifier with a new head for ``classes``, drawn from ``seed``.
+
+    Raises:
+        StudioError: The folder does not hold a model that can classify sequences.
+    """
+    _quieten()
+    torch.manual_seed(seed)
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=len(classes),
+            id2label=dict(enumerate(classes)),
+            label2id={name: i for i, name in enumerate(classes)},
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise _unusable("model", folder, error) from error
+
+
+def _quieten() -> None:
+    # A new head is always reported as missing from the checkpoint; nothing a user can act on.
+    quiet: Any = transformers_logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+
+
+def _unusable(what: str, folder: Path, error: Exception) -> StudioError:
+    reason = str(error).strip().split("\n", 1)[0]
+    return StudioError(
+        f"The {what} cannot be loaded: {visible(reason)}",
+        where=visible(str(folder)),
+        remedy="Choose an encoder that transformers knows, saved as safetensors.",
+    )
+
+
+def best_device() -> torch.device:
+    """Return the fastest device of the machine: cuda, else mps, else cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
