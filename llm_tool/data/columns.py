@@ -72,16 +72,16 @@ def profile(cells: Sequence[object]) -> Profile:
 def separator(cells: Sequence[object]) -> str | None:
     """Return how a column's cells list several values: ``list``, ``;``, ``|``, or ``None``.
 
-    A character separates values when it occurs in cells and the pieces recur so much that there
-    are fewer different pieces than different cells.
+    A character separates values when it occurs in cells and some piece recurs in several
+    different cells.
     """
     if any(isinstance(c, list) for c in cells):
         return "list"
     distinct = {str(c) for c in cells[:_SAMPLE]}
     for mark in _SEPARATORS:
-        joined = [c for c in distinct if mark in c]
-        pieces = {piece.strip() for c in distinct for piece in c.split(mark)}
-        if joined and len(pieces) < len(distinct) and max(map(len, pieces)) <= 60:
+        pieces = [p.strip() for c in distinct for p in c.split(mark)]
+        joined = len(pieces) > len(distinct)
+        if joined and len(set(pieces)) < len(pieces) and max(map(len, pieces)) <= 60:
             return mark
     return None
 
