@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from pydantic import (
 from llm_tool.errors import StudioError, nearest
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
-MODES = ("quick", "benchmark", "custom", "distributed", "hybrid", "reinforced")
 DEMO_DATA = "demo"
 
 
@@ -100,7 +98,9 @@ class RunConfig(TrainingSettings):
         "error", description="Classes with too few rows to be in every part: stop, or leave out."
     )
     model: tuple[str, ...] = Field(
-        ("embedded",), description="Hub id, folder or `embedded`; or LANG=MODEL for each language."
+        ("embedded",),
+        min_length=1,
+        description="Hub id, folder or `embedded`; or LANG=MODEL for each language.",
     )
     languages: Literal["per-language", "multilingual"] | None = Field(
         None, description="One model per language, or one for all. Default: as the models say."
@@ -123,17 +123,18 @@ class RunConfig(TrainingSettings):
             raise ValueError("validation_share and test_share leave no training rows")
         return self
 
-    def command(self) -> str:
-        """Return the command line that does the same without questions."""
+    def command(self) -> list[str]:
+        """Return the words of the command line that does the same without questions."""
         words = ["llm-tool", "train", self.mode]
         if self.data != DEMO_DATA:
-            words.append(self.data)
+            # A file name that starts with a dash would be read as a flag.
+            words.append(f"./{self.data}" if self.data.startswith("-") else self.data)
         for name, value in self.chosen().items():
             if name in {"mode", "data", "session_id"}:
                 continue
             for one in value if isinstance(value, tuple) else (value,):
                 words += _flag(name, one)
-        return shlex.join(words)
+        return words
 
     def chosen(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -13,13 +13,22 @@ class StudioError(Exception):
         what: What is wrong, one sentence.
         where: The file, row or column, if there is one.
         remedy: What to do about it.
+        fix: Settings that would do it, for a wizard to offer.
     """
 
-    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        remedy: str = "",
+        fix: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
+        self.fix = dict(fix or {})
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.what, self.where and f"({self.where})", self.remedy)))

@@ -7,6 +7,7 @@ journal and ``--json``, and ``from_json`` gives the same object back.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +16,27 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from llm_tool.plan import Job
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic_core import core_schema
 
 Phase = Literal["normal", "reinforced"]
 Status = Literal["done", "failed", "interrupted"]
+
+
+class _NullIsNan:
+    """JSON has no NaN: ``to_json`` writes ``null``, which a number that is always there reads."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(
+            lambda number: math.nan if number is None else number, handler(source)
+        )
+
+
+Number = Annotated[float, _NullIsNan()]
 
 
 @dataclass(frozen=True)
@@ -63,10 +81,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins: its session and its ordered jobs."""
+    """A run begins: its session, where that logs and saves, and its ordered jobs."""
 
     session_id: str
     mode: str
+    logs_folder: str
+    models_folder: str
     jobs: tuple[Job, ...]
     event: Literal["run_started"] = "run_started"
 
@@ -120,14 +140,14 @@ class EpochEnded:
     job: Job
     epoch: int
     timestamp: str
-    train_loss: float
-    val_loss: float
+    train_loss: Number
+    val_loss: Number
     scores: Scores
     learning_rate: float
     seconds: float
     tokens_per_second: float
     monitor: str
-    selection_value: float
+    selection_value: Number
     is_best: bool
     training_phase: Phase = "normal"
     event: Literal["epoch_ended"] = "epoch_ended"

@@ -19,6 +19,11 @@ def visible(text: str) -> str:
     )
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def shorten(text: str, width: int) -> str:
     """Return text cut in the middle to at most ``width`` characters, as ``bert-b…cased``."""
     if len(text) <= width:

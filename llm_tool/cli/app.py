@@ -1,5 +1,249 @@
-"""x."""
+"""The command line. Thin commands; the one place where errors are caught and become exit codes.
+
+Exit codes: 0 done; 1 some jobs failed; 2 bad usage, configuration or data; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from llm_tool import __version__
+from llm_tool.errors import StudioError
+
+_SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
+
+
+class _Group(TyperGroup):
+    """Turns what a command raises into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except (KeyboardInterrupt, EOFError) as stop:
+            sys.stderr.write("\nStopped. What was recorded up to the last epoch is kept.\n")
+            raise typer.Exit(_INTERRUPTED) from stop
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            raise typer.Exit(_report(error)) from error
+
+
+def _report(error: Exception) -> int:
+    """Print an error and return its exit code; one that nobody foresaw is our mistake."""
+    from llm_tool.studio.theme import make_console, show_error
+
+    if isinstance(error, StudioError):
+        code, shown = _BAD_INPUT, error
+    else:
+        code = _SOME_FAILED
+        shown = StudioError(
+            f"Something unforeseen happened: {type(error).__name__}: {error}",
+            remedy="Run the same with llm-tool --debug … and report what it prints.",
+        )
+    show_error(make_console(stderr=True), shown)
+    return code
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="llm-tool",
+    help="Train text classifiers on your own labelled texts, from a terminal, without code.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+LogsDir = Annotated[
+    str | None, typer.Option(help="Folder of the logs.", show_default="training_logs")
+]
+ModelsDir = Annotated[
+    str | None, typer.Option(help="Folder of the trained models.", show_default="models")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write one JSON object a line to stdout, one per event.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[  # noqa: ARG001 - read by _Group
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Open the studio on a terminal; elsewhere show the help."""
+    if version:
+        sys.stdout.write(f"llm-tool {__version__}\n")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            studio()
+        else:
+            sys.stdout.write(ctx.get_help() + "\n")
+
+
+@app.command()
+def studio(
+    logs_dir: LogsDir = None,
+    models_dir: ModelsDir = None,
+    numbered: Annotated[
+        bool, typer.Option("--numbered", help="Choose by numbers, as for a screen reader.")
+    ] = False,
+) -> None:
+    """Open the interactive studio."""
+    from llm_tool.studio.menu import run_studio
+    from llm_tool.studio.theme import make_console
+
+    all_done = run_studio(
+        make_console(),
+        logs_dir=logs_dir or "training_logs",
+        models_dir=models_dir or "models",
+        numbered=numbered,
+    )
+    if not all_done:
+        raise typer.Exit(_SOME_FAILED)
+
+
+@app.command()
+def demo(
+    logs_dir: LogsDir = None,
+    models_dir: ModelsDir = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Do the main job on the embedded data and model, with no questions."""
+    settings = {"mode": "quick", "epochs": 2, "logs_dir": logs_dir, "models_dir": models_dir}
+    _run({key: value for key, value in settings.items() if value}, dry_run, as_json)
+
+
+@app.command()
+def train(
+    mode: Annotated[str, typer.Argument(help="How to train: quick.")],
+    data: Annotated[
+        str | None, typer.Argument(help="CSV, TSV or JSON Lines; `demo`: the embedded data.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="Label column; repeat for more.")
+    ] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Column with the languages, or `none`.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column with row ids, or `none`.")] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Rows of one group (author, outlet) stay in one part.")
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="Column with train, validation, test, or `none`.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Hub id, folder or `embedded`; or LANG=MODEL, repeat."),
+    ] = None,
+    languages: Annotated[
+        str | None, typer.Option(help="per-language or multilingual, with one --model.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts per optimiser step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest text in tokens.")] = None,
+    monitor: Annotated[
+        str | None, typer.Option(help="f1_macro, f1_weighted, accuracy or val_loss.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a better one.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split and training.")] = None,
+    logs_dir: LogsDir = None,
+    models_dir: ModelsDir = None,
+    session_id: Annotated[str | None, typer.Option(help="Add to this session.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting as KEY=VALUE; repeat.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train without questions. What is not given is guessed or derived, and shown."""
+    given = dict(locals())
+    from llm_tool.config import parse_assignment, read_config
+    from llm_tool.modes import MODES
+
+    if mode not in {m.name for m in MODES if m.built}:
+        _refuse_mode(mode)
+    layers: dict[str, Any] = read_config(config) if config else {}
+    for assignment in assignments or ():
+        layers |= parse_assignment(assignment)
+    flags = set(given) - {"config", "assignments", "dry_run", "as_json"}
+    layers |= {key: given[key] for key in flags if given[key] not in (None, [])}
+    _run(layers, dry_run, as_json)
+
+
+def _refuse_mode(mode: str) -> None:
+    from llm_tool.errors import nearest
+    from llm_tool.modes import MODES
+
+    if mode in {m.name for m in MODES}:
+        raise StudioError(f"The mode {mode} is not built yet.", remedy="Use quick.")
+    raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, [m.name for m in MODES]))
+
+
+def _run(settings: dict[str, Any], dry_run: bool, as_json: bool) -> None:
+    """Plan, show the plan, and train unless it is a dry run."""
+    from llm_tool.config import make_config
+    from llm_tool.logs.session import Session
+    from llm_tool.modes.planning import prepare
+    from llm_tool.studio.panels import show_plan
+    from llm_tool.studio.runs import execute
+    from llm_tool.studio.theme import make_console
+
+    talk, out = make_console(stderr=True), make_console()
+    config = make_config(settings)
+    session = Session(config.logs_dir, config.session_id)
+    dataset, plan = prepare(config)
+    show_plan(out if dry_run and not as_json else talk, plan, config, dataset)
+    if dry_run:
+        if as_json:
+            from llm_tool.events import RunStarted, to_json
+
+            models = str(Path(config.models_dir) / session.id)
+            started = RunStarted(session.id, plan.mode, str(session.folder), models, plan.jobs)
+            sys.stdout.write(to_json(started) + "\n")
+        return
+    outcome = execute(plan, dataset, config, session, talk=talk, out=out, as_json=as_json)
+    if outcome.failed:
+        raise typer.Exit(_SOME_FAILED)
+
+
+@app.command()
+def doctor(logs_dir: LogsDir = None, models_dir: ModelsDir = None) -> None:
+    """Check the installation: versions, device, embedded model, hub, folders."""
+    from llm_tool.cli.doctor import examine
+    from llm_tool.studio.theme import make_console
+
+    sound = examine(make_console(), [logs_dir or "training_logs", models_dir or "models"])
+    if not sound:
+        raise typer.Exit(_SOME_FAILED)
 
 
 def main() -> None:
-    """X."""
+    """Run the command line."""
+    app()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,14 +86,21 @@ def separator(cells: Sequence[object]) -> str | None:
     return None
 
 
-def guess_columns(table: Table, text: str | None = None) -> Columns:
-    """Return the most likely role of each column; ``text`` names the texts where that is known.
+def guess_columns(
+    table: Table, text: str | None = None, *, not_text: Collection[str] = ()
+) -> Columns:
+    """Return the most likely role of each column.
+
+    Args:
+        table: The table.
+        text: The column with the texts, where that is known.
+        not_text: Columns that are known to be something else.
 
     Raises:
         StudioError: No column looks like texts.
     """
     profiles = {name: profile(table.frame[name].tolist()) for name in table.frame.columns}
-    text = text or _guess_text(profiles)
+    text = text or _guess_text({n: p for n, p in profiles.items() if n not in not_text})
     if text is None:
         raise StudioError(
             "No column looks like texts.",
@@ -113,8 +120,8 @@ def _guess_text(profiles: dict[str, Profile]) -> str | None:
     named = [n for n in profiles if n.lower() in _TEXT]
     if named:
         return min(named, key=lambda n: _TEXT.index(n.lower()))
-    longest = max(profiles, key=lambda n: profiles[n].length)
-    return longest if profiles[longest].length >= 15 else None
+    longest = max(profiles, key=lambda n: profiles[n].length, default=None)
+    return longest if longest and profiles[longest].length >= 15 else None
 
 
 def _is_language(name: str, p: Profile) -> bool:
@@ -124,7 +131,9 @@ def _is_language(name: str, p: Profile) -> bool:
 
 def _is_split(name: str, p: Profile) -> bool:
     known = {PART_NAMES.get(v.lower()) for v in p.distinct}
-    return None not in known and (name.lower() in _SPLIT or {"train", "test"} <= known)
+    named, both = name.lower() in _SPLIT, {"train", "test"} <= known
+    # A slip in a column that is clearly a split is an error to show, not a label to learn.
+    return (named and both) or (None not in known and (named or both))
 
 
 def _is_id(name: str, p: Profile) -> bool:
@@ -156,15 +165,19 @@ def choose_columns(table: Table, config: RunConfig) -> Columns:
         StudioError: A named column does not exist (the nearest are named), or there are no
             labels.
     """
-    guess = guess_columns(table, _existing(table, config.text_column, "--text-column"))
-    labels = tuple(_existing(table, name, "--label") or name for name in config.label)
+    text = _existing(table, config.text_column, "--text-column")
+    labels = tuple(dict.fromkeys(config.label))
+    for label in labels:
+        _existing(table, label, "--label")
     wanted = {
         "language": config.language_column,
         "id": config.id_column,
         "group": config.group_column,
         "split": config.split_column,
     }
-    asked = {guess.text, *labels, *(name for name in wanted.values() if name)}
+    named = {*labels, *(name for name in wanted.values() if name)}
+    guess = guess_columns(table, text, not_text=named)
+    asked = {guess.text, *named}
     roles: dict[str, str | None] = {}
     for role, name in wanted.items():
         guessed: str | None = getattr(guess, role)

@@ -14,7 +14,7 @@ from llm_tool.config import DEMO_DATA
 from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing, separator
 from llm_tool.data.loaders import read_table
 from llm_tool.errors import StudioError
-from llm_tool.text import visible
+from llm_tool.text import plural, visible
 
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
@@ -127,8 +127,9 @@ def _label_key(name: str, cells: Sequence[object]) -> LabelKey:
         if is_missing(cell):
             values.append(())
         elif isinstance(cell, list):
-            values.append(tuple(dict.fromkeys(str(v).strip() for v in cell)))
-        elif mark is not None:
+            own = (str(v).strip() for v in cell if not is_missing(v))
+            values.append(tuple(dict.fromkeys(own)))
+        elif mark is not None and mark != "list":
             pieces = (piece.strip() for piece in str(cell).split(mark))
             values.append(tuple(dict.fromkeys(p for p in pieces if p)))
         else:
@@ -167,4 +168,4 @@ def _clean(cell: object) -> str:
 def _rows(table: Table, positions: Sequence[int]) -> str:
     numbers = [table.row_numbers[i] for i in positions]
     shown = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-    return f"{len(numbers):,} row{'s' if len(numbers) > 1 else ''} ({shown})"
+    return f"{plural(len(numbers), 'row')} ({shown})"

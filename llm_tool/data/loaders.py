@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_tool.errors import StudioError
-from llm_tool.text import visible
+from llm_tool.text import plural, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +32,18 @@ FORMATS = {
 }
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+# Put behind the last row: no decoded file has it, and an open quote swallows it.
+_END = "\udfff"
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _MAGIC = (
     (b"PK\x03\x04", "an Excel or ZIP file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
-    (b"PAR1", "a Parquet file"),
+    (b"PAR1\x15", "a Parquet file"),
     (b"\x1f\x8b", "a gzip file"),
     (b"%PDF", "a PDF"),
-    (b"<!DOCTYPE", "a web page"),
+    (b"<!doctype", "a web page"),
     (b"<html", "a web page"),
+    (b"<?xml", "an XML file"),
 )
 
 
@@ -77,7 +80,7 @@ def read_table(
             where=where,
             remedy=f"Save the table as one of {', '.join(FORMATS)}.",
         )
-    _refuse_other_formats(raw, path, where)
+    _refuse_other_formats(raw, path, where, encoding)
     text, used = _decode(raw, encoding, where)
     if not text.strip():
         raise StudioError("The file is empty.", where=where, remedy="Choose a file with rows.")
@@ -86,11 +89,16 @@ def read_table(
         how = f"JSON Lines, {used}"
     else:
         _refuse_json(text, path, where)
-        chosen = delimiter or _detect_delimiter(text, prefer="\t" if kind == "TSV" else ",")
+        text = text.replace("\0", "�")
+        chosen = _one_character(delimiter) or _detect_delimiter(
+            text, prefer="\t" if kind == "TSV" else ","
+        )
         columns, numbers = _read_delimited(text, chosen, where)
         how = f"{_DELIMITERS.get(chosen, repr(chosen))}-separated, {used}"
     if not numbers:
-        raise StudioError("The file has a header but no rows.", where=where)
+        raise StudioError(
+            "The file has a header but no rows.", where=where, remedy="Choose a file with rows."
+        )
     import pandas as pd
 
     frame = pd.DataFrame(columns, dtype=object)
@@ -111,11 +119,14 @@ def _read_bytes(path: Path, where: str) -> bytes:
         raise StudioError(f"The file cannot be read: {error}", where=where) from error
 
 
-def _refuse_other_formats(raw: bytes, path: Path, where: str) -> None:
+def _refuse_other_formats(raw: bytes, path: Path, where: str, encoding: str | None) -> None:
     start = raw[:4096]
-    what = next((name for magic, name in _MAGIC if start.lstrip().startswith(magic)), None)
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    cases = (head, head.lower())  # tags are written in either case
+    what = next((name for magic, name in _MAGIC if any(h.startswith(magic) for h in cases)), None)
     if what is None and b"\0" in start and not any(start.startswith(bom) for bom, _ in _BOMS):
-        what = "a binary file"
+        # UTF-16 without a mark is full of NULs: whoever names it is believed.
+        what = "a binary file" if encoding is None else None
     if what:
         raise StudioError(
             f"This is {what} although its name ends in {path.suffix}.",
@@ -126,43 +137,62 @@ def _refuse_other_formats(raw: bytes, path: Path, where: str) -> None:
 
 def _refuse_json(text: str, path: Path, where: str) -> None:
     first = text.lstrip().split("\n", 1)[0].strip()
-    if not first.startswith(("{", "[")):
-        return
+    if first.startswith(("{", "[")) and (_is_json(first) or _is_json(text)):
+        raise StudioError(
+            f"This is JSON although its name ends in {path.suffix}.",
+            where=where,
+            remedy="If it has one object a line, rename it so that it ends in .jsonl.",
+        )
+
+
+def _is_json(text: str) -> bool:
     try:
-        json.loads(first)
-    except ValueError:
-        return
-    raise StudioError(
-        f"This is JSON although its name ends in {path.suffix}.",
-        where=where,
-        remedy="If it has one object a line, rename it so that it ends in .jsonl.",
-    )
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _decode(raw: bytes, encoding: str | None, where: str) -> tuple[str, str]:
     """Return the text and the name of the encoding that was used."""
     if encoding is not None:
-        try:
-            return raw.decode(encoding), encoding
-        except LookupError:
-            raise StudioError(
-                f"There is no encoding {encoding!r}.", remedy="Try utf-8, cp1252 or utf-16."
-            ) from None
-        except UnicodeDecodeError as error:
-            row = raw.count(b"\n", 0, error.start) + 1
-            raise StudioError(f"Line {row} is not {encoding}.", where=where) from None
+        return _decode_as(encoding, raw, where), encoding
     detected = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
     try:
         return raw.decode(detected), detected.removesuffix("-sig").upper()
     except UnicodeDecodeError as error:
+        if detected != "utf-16":
+            _refuse_mixed(raw, where)
         if detected != "utf-8":
-            raise StudioError(f"The file starts as {detected} but is not.", where=where) from error
-    _refuse_mixed(raw, where)
+            raise StudioError(
+                f"The file starts as {detected.removesuffix('-sig').upper()} but is not.",
+                where=where,
+                remedy="Save it as UTF-8, or name its encoding with --encoding.",
+            ) from error
     # cp1252 is Latin-1 with typographic quotes; the five bytes that it lacks are read as Latin-1.
     try:
         return raw.decode("cp1252"), "Windows-1252 (not UTF-8)"
     except UnicodeDecodeError:
         return raw.decode("latin-1"), "Latin-1 (not UTF-8)"
+
+
+def _decode_as(encoding: str, raw: bytes, where: str) -> str:
+    try:
+        # The mark at the start is not part of the first column's name.
+        return raw.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise StudioError(
+            f"Line {line} is not {visible(encoding)}.",
+            where=f"{where}, line {line}",
+            remedy="Leave out --encoding to have it detected.",
+        ) from None
+    except (LookupError, ValueError):  # ValueError: a NUL in the name, a codec that never decodes
+        raise StudioError(
+            f"There is no encoding {visible(encoding)!r}.",
+            where="--encoding",
+            remedy="Try utf-8, cp1252 or utf-16.",
+        ) from None
 
 
 def _refuse_mixed(raw: bytes, where: str) -> None:
@@ -183,12 +213,22 @@ def _refuse_mixed(raw: bytes, where: str) -> None:
             )
 
 
+def _one_character(delimiter: str | None) -> str | None:
+    if delimiter and (len(delimiter) > 1 or delimiter in '"\r\n'):
+        raise StudioError(
+            f"'{visible(delimiter)}' cannot separate columns.",
+            where="--delimiter",
+            remedy="Give one character, or leave it out to have it detected.",
+        )
+    return delimiter
+
+
 def _detect_delimiter(text: str, prefer: str) -> str:
     """Return the delimiter under which most of the first rows have the header's width."""
-    sample = text[:200_000]
+    sample = text.lstrip("\r\n")[:200_000]
 
     def fit(delimiter: str) -> tuple[float, bool, int]:
-        rows = [r for r in csv.reader(io.StringIO(sample), delimiter=delimiter) if r][:200]
+        rows = [r for r in _csv_rows(sample, delimiter) if r][:200]
         width = len(rows[0])
         if width < 2:
             return (0.0, delimiter == prefer, width)
@@ -197,19 +237,26 @@ def _detect_delimiter(text: str, prefer: str) -> str:
         same = sum(len(row) == width for row in checked) / len(checked)
         return (round(same, 1), delimiter == prefer, width)
 
-    csv.field_size_limit(sys.maxsize)
     return max(_DELIMITERS, key=fit)
+
+
+def _csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    csv.field_size_limit(sys.maxsize)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
 
 
 def _read_delimited(
     text: str, delimiter: str, where: str
 ) -> tuple[dict[str, list[Any]], list[int]]:
-    csv.field_size_limit(sys.maxsize)
-    try:
-        reader = csv.reader(io.StringIO(text.replace("\0", "�"), newline=""), delimiter=delimiter)
-        numbered = [(number, row) for number, row in enumerate(reader, start=1) if row]
-    except (csv.Error, TypeError) as error:
-        raise StudioError(f"The table cannot be read: {error}", where=where) from error
+    rows = _csv_rows(f"{text}\n{_END}", delimiter)
+    numbered = [(number, row) for number, row in enumerate(rows, start=1) if row]
+    last, cells = numbered.pop()
+    if cells != [_END]:
+        raise StudioError(
+            f"A quoted cell in row {last} never ends.",
+            where=f"{where}, row {last}",
+            remedy="Look for a single stray quote in it.",
+        )
     header = _column_names(numbered[0][1], where)
     _refuse_ragged(numbered, len(header), where)
     columns = {name: [row[i] for _, row in numbered[1:]] for i, name in enumerate(header)}
@@ -221,14 +268,11 @@ def _refuse_ragged(numbered: Sequence[tuple[int, Sequence[str]]], width: int, wh
     if not ragged:
         return
     first, cells = ragged[0]
-    remedy = "Quote cells that contain the separator, or name the separator with --delimiter."
-    if first == numbered[-1][0] and "\n" in cells[-1]:
-        remedy = "A quoted cell in this row never ends: look for a single stray quote."
-    others = f" So do {len(ragged) - 1} more rows." if len(ragged) > 1 else ""
+    others = f" In all, {plural(len(ragged), 'row')} differ." if len(ragged) > 1 else ""
     raise StudioError(
-        f"Row {first} has {len(cells)} cells where the header has {width}.{others}",
+        f"Row {first} has {plural(len(cells), 'cell')} where the header has {width}.{others}",
         where=f"{where}, row {first}",
-        remedy=remedy,
+        remedy="Quote cells that contain the separator, or name the separator with --delimiter.",
     )
 
 
@@ -274,10 +318,12 @@ def _json_objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]
 
 def _flatten(record: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
     """Yield cells; an object in a cell becomes one column for each of its keys."""
+    inside = Counter(key for value in record.values() if isinstance(value, dict) for key in value)
     for name, value in record.items():
         if isinstance(value, dict):
             for inner, part in value.items():
-                yield _json_text(inner if inner not in record else f"{name}.{inner}"), _cell(part)
+                alone = inner not in record and inside[inner] == 1
+                yield _json_text(inner if alone else f"{name}.{inner}"), _cell(part)
         else:
             yield _json_text(name), _cell(value)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_tool.plan import Parts
+from llm_tool.text import plural
 
 if TYPE_CHECKING:
     from llm_tool.data.dataset import Dataset
@@ -47,12 +48,12 @@ def split_rows(
         return _allot(units, dataset, label_of, shares, seed), ()
 
     unsorted = sum(not part for part in given.values())
-    notes = [f"{unsorted:,} rows left out: the split column is empty."] if unsorted else []
+    notes = [f"{plural(unsorted, 'row')} left out: the split column is empty."] if unsorted else []
     rows_of, dropped = _without_straddlers(units, given)
     if dropped:
         notes.append(
-            f"{dropped:,} rows left out of training or validation: their text or group is also in "
-            "a later part."
+            f"{plural(dropped, 'row')} left out of training or validation: the same text or group "
+            "is also in a later part."
         )
     if not rows_of["validation"]:
         train = set(rows_of["train"])

@@ -89,7 +89,8 @@ def micro_batches(
         lengths: Tokens of every example.
         token_budget: Most tokens of a piece, padding included; a longer example stands alone.
     """
-    sorted_by_length = np.asarray(order)[np.argsort(lengths[np.asarray(order)], kind="stable")]
+    positions = np.asarray(order, dtype=np.int64)  # without a type, no positions are floats
+    sorted_by_length = positions[np.argsort(lengths[positions], kind="stable")]
     pieces: list[list[int]] = [[]]
     for position in sorted_by_length:
         # Ascending order: the newest example is the longest and gives the padded width.

@@ -6,6 +6,7 @@ import gc
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
@@ -53,7 +54,8 @@ def run_plan(
     status: Status = "failed"
     try:
         with session.run(plan.jobs, config.model_dump(mode="json"), about) as jobs:
-            show(RunStarted(session.id, plan.mode, jobs))
+            models = Path(config.models_dir) / session.id
+            show(RunStarted(session.id, plan.mode, str(session.folder), str(models), jobs))
             encoders = {job.model: Encoder(job.model, dataset, config.max_length) for job in jobs}
             for job, parts in zip(jobs, plan.parts, strict=True):
                 encoder = encoders[job.model]

@@ -42,16 +42,12 @@ def unique_name(raw: str, taken: Collection[str]) -> str:
 
     Names that differ only in case or in Unicode form count as the same.
     """
-    name = safe_name(raw)
+    name = unique = safe_name(raw)
     held = {_folded(t) for t in taken}
-    if _folded(name) not in held:
-        return name
-    marked = name.encode()[: _LONGEST - 9].decode(errors="ignore") + _mark(raw)
-    number = 2
-    unique = marked
+    mark, number = _mark(raw), 2
     while _folded(unique) in held:
-        unique = f"{marked}-{number}"
-        number += 1
+        unique = name.encode()[: _LONGEST - len(mark)].decode(errors="ignore") + mark
+        mark, number = f"{_mark(raw)}-{number}", number + 1
     return unique
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted, from_json, to_json
+from llm_tool.events import EpochEnded, Event, JobEnded, from_json, to_json
 from llm_tool.plan import Job
 
 JOURNAL = "journal.jsonl"
@@ -65,11 +65,11 @@ def read_events(path: Path) -> Iterator[Event]:
 
 
 def read_records(category_folder: Path) -> dict[str, JobRecord]:
-    """Return what the journals of a category say, by job id, in the order of the plan."""
+    """Return what the journals of a category say of jobs with an epoch, in the plan's order."""
     records: dict[str, JobRecord] = {}
     for path in category_folder.glob(f"runs/*/{JOURNAL}"):
         for event in read_events(path):
-            if isinstance(event, JobStarted | EpochEnded | JobEnded | JobFailed):
+            if isinstance(event, EpochEnded | JobEnded):
                 records.setdefault(event.job.id, JobRecord(event.job)).add(event)
     return dict(sorted(records.items(), key=lambda item: job_number(item[0])))
 

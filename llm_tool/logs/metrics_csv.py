@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -42,6 +43,7 @@ _LANGUAGE_SCORES = ("accuracy", "f1_macro", "support")
 # included; and the apostrophe itself, so that taking one away is always right.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠'")
 _SEPARATORS = re.compile('[,;"]')
+_CLASS_MARKS = re.compile("^(class_)+")
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
@@ -65,6 +67,7 @@ class CategoryCsv:
         """Bring both files up to date after an event was added to its job's journal."""
         path = self.folder / TRAINING
         as_left = self._seen is not None and self._seen == _signature(path)
+        self._seen = None  # until both files are written: what breaks off is made anew
         if as_left:
             self._records.setdefault(event.job.id, JobRecord(event.job)).add(event)
         else:
@@ -78,7 +81,7 @@ class CategoryCsv:
                 file.write(training_text(self._records.values()))
         elif isinstance(event, EpochEnded):
             _append(path, _line(_epoch_row(event), columns))
-        if isinstance(event, JobEnded) or event.is_best:
+        if not as_left or isinstance(event, JobEnded) or event.is_best:
             with replacing(self.folder / BEST) as file:
                 file.write(best_text(self._records.values()))
         self._columns = columns
@@ -99,9 +102,9 @@ def training_columns(tasks: Iterable[Task]) -> list[str]:
 
 
 def _class_column(score: str, name: str) -> str:
-    # A class called "macro" must not take the place of f1_macro.
-    column = f"{score}_{name}"
-    return f"{score}_class_{name}" if column in _FIRST else column
+    # A class called "macro" must not take the place of f1_macro, nor "class_macro" that one's.
+    taken = f"{score}_{_CLASS_MARKS.sub('', name)}" in (*_FIRST, *_BEST_ONLY)
+    return f"{score}_class_{name}" if taken else f"{score}_{name}"
 
 
 def _union(tasks: Iterable[Task]) -> tuple[list[str], list[str]]:
@@ -192,8 +195,8 @@ def _line(row: Row, columns: Sequence[str]) -> str:
 
 
 def _cell(value: Cell) -> str:
-    if value is None:
-        return ""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""  # the journal knows no undefined numbers, and a row is the same from either
     # Six significant digits: more than any score means, and the same text on every run.
     return f"{value:.6g}" if isinstance(value, float) else _neutral(str(value))
 
@@ -211,8 +214,9 @@ def _original(text: object) -> object:
 
 def _csv_line(cells: Sequence[str]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()
+    # With "\n" alone, Python before 3.13 leaves a lone carriage return in a name unquoted.
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _append(path: Path, line: str) -> None:

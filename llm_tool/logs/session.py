@@ -101,6 +101,7 @@ class Session:
             StudioError: The logs folder cannot be written.
         """
         self._failed = 0
+        self._categories = {}  # an interrupted run may have left them behind the journals
         named, run = self._start_run(jobs, {"config": config, "dataset": dataset})
         status: Status = "failed"
         try:
@@ -119,10 +120,11 @@ class Session:
         with disk_errors(self.folder, "Starting the run"), self._lock():
             facts = self._read()
             path = self.folder / "jobs.jsonl"
-            start = len(path.read_text("utf-8").splitlines()) if path.exists() else 0
-            named = tuple(replace(j, id=f"j{n:04d}") for n, j in enumerate(jobs, start=start + 1))
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(job)) + "\n" for job in named)
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+            named = tuple(replace(j, id=f"j{n:04d}") for n, j in enumerate(jobs, len(lines) + 1))
+            lines += [json.dumps(asdict(job)) for job in named]
+            with replacing(path) as file:  # whole: the ids go on from the number of lines
+                file.writelines(f"{line}\n" for line in lines)
             facts["categories"] = _assign_folders(facts["categories"], [j.task for j in named])
             run = {"status": "running", "started": timestamp(), "ended": None, **about}
             facts["runs"].append(run | {"jobs": [job.id for job in named]})

@@ -10,7 +10,7 @@ from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.errors import StudioError, nearest
 from llm_tool.plan import MULTILINGUAL
-from llm_tool.text import visible
+from llm_tool.text import plural, visible
 
 _PER_LANGUAGE = re.compile(r"([A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*)=(.+)")
 
@@ -87,6 +87,6 @@ def _for_each_language(
     without = sum(language not in names for language in dataset.languages)
     left_out = [language for language in present if language not in names]
     about = f" ({', '.join(map(visible, left_out))})" if left_out else ""
-    return scopes, [f"{without:,} rows left out: no model for their language{about}."] * bool(
-        without
-    )
+    return scopes, [
+        f"{plural(without, 'row')} left out: no model for their language{about}."
+    ] * bool(without)

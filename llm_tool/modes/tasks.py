@@ -10,7 +10,7 @@ from llm_tool.data.splits import split_rows
 from llm_tool.errors import StudioError
 from llm_tool.modes.scopes import Scope
 from llm_tool.plan import Parts, Task
-from llm_tool.text import visible
+from llm_tool.text import plural, shorten, visible
 
 
 def multi_class_task(
@@ -27,16 +27,20 @@ def multi_class_task(
     labelled = [row for row, own in enumerate(key.values) if own and in_scope[row]]
     notes = []
     if len(labelled) < sum(in_scope):
-        notes.append(f"{name}: {sum(in_scope) - len(labelled):,} rows left out: no value.")
+        empty = sum(in_scope) - len(labelled)
+        notes.append(f"{name}: {plural(empty, 'row')} left out: no value.")
     parts, about = _split(key, labelled, dataset, config)
-    small = _small_classes(key, labelled, parts)
-    if small:
-        _refuse_small(key, small, config)
+    # Leaving rows out draws a new split, in which another class can be too small.
+    tested = config.test_share > 0 and dataset.columns.split is None
+    while small := _small_classes(key, labelled, parts, tested):
+        _refuse_small(key, small, dataset, config)
         kept = [row for row in labelled if key.values[row][0] not in small]
-        shown = ", ".join(visible(c) for c in small[:5]) + (", …" if len(small) > 5 else "")
+        shown = ", ".join(shorten(visible(c), 40) for c in small[:5]) + (
+            ", …" if len(small) > 5 else ""
+        )
         notes.append(
-            f"{name}: {len(labelled) - len(kept):,} rows left out: classes with too few rows "
-            f"({shown})."
+            f"{name}: {plural(len(labelled) - len(kept), 'row')} left out: "
+            f"classes with too few rows ({shown})."
         )
         labelled = kept
         parts, about = _split(key, labelled, dataset, config)
@@ -66,30 +70,43 @@ def _split(
     )
 
 
-def _small_classes(key: LabelKey, labelled: Sequence[int], parts: Parts) -> list[str]:
-    """Return the classes that are missing from a part that has rows."""
-    present = [{key.values[row][0] for row in rows} for rows in parts.named().values() if len(rows)]
+def _small_classes(key: LabelKey, labelled: Sequence[int], parts: Parts, tested: bool) -> list[str]:
+    """Return the classes that are missing from a part; ``tested``: the test must have rows."""
+    if not parts.train:
+        return []
+    wanted = [parts.train, parts.validation, *([parts.test] if parts.test or tested else [])]
+    present = [{key.values[row][0] for row in rows} for rows in wanted]
     every = sorted({key.values[row][0] for row in labelled})
     return [name for name in every if not all(name in part for part in present)]
 
 
-def _refuse_small(key: LabelKey, small: Sequence[str], config: RunConfig) -> None:
+def _refuse_small(key: LabelKey, small: Sequence[str], dataset: Dataset, config: RunConfig) -> None:
     if config.small_classes == "drop":
         return
-    shown = ", ".join(f"{visible(name)} ({key.counts[name]})" for name in small[:8])
+    shown = ", ".join(f"{shorten(visible(name), 40)} ({key.counts[name]})" for name in small[:8])
+    few = "rows or groups" if dataset.columns.group else "rows"
     raise StudioError(
-        "Classes with too few rows to be in training, validation and test: "
+        f"Classes with too few {few} to be in training, validation and test: "
         f"{shown}{', …' if len(small) > 8 else ''}.",
         where=f"column {visible(key.name)!r}",
         remedy="Merge them in your file, or leave their rows out: --set small_classes=drop.",
+        fix={"small_classes": "drop"},
     )
 
 
 def _check_scopes(key: LabelKey, parts: Parts, scopes: Sequence[Scope]) -> None:
+    remedy = "Label more rows, or give --split-column none to split them anew."
+    if len(scopes) > 1:
+        remedy = "Leave out that language's model, or train one model for all languages."
     for scope in scopes:
         own = parts.where(scope.rows)
-        where = f"column {visible(key.name)!r}, language {visible(scope.language) or 'unknown'}"
-        if len({key.values[row][0] for row in own.train}) < 2:
-            raise StudioError("There is only one class to learn.", where=where)
-        if not own.validation:
-            raise StudioError("There are no rows for validation.", where=where)
+        what = ""
+        if not own.train:
+            what = "There are no rows for training."
+        elif len({key.values[row][0] for row in own.train}) < 2:
+            what = "There is only one class to learn."
+        elif not own.validation:
+            what = "There are no rows for validation."
+        if what:
+            language = f", language {visible(scope.language)}" if scope.language else ""
+            raise StudioError(what, where=f"column {visible(key.name)!r}{language}", remedy=remedy)

@@ -1,0 +1,86 @@
+"""``llm-tool doctor``: is everything there, and what can be used offline?"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from llm_tool import __version__
+from llm_tool.errors import StudioError
+from llm_tool.studio.machine import describe_machine
+from llm_tool.studio.theme import BAD, GOOD, WARN
+from llm_tool.text import visible
+from llm_tool.trainers import model_sources
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "pandas", "scikit-learn", "rich", "questionary")
+_STYLES = {"ok": GOOD, "missing": WARN, "broken": BAD}
+Finding = tuple[str, str, str]  # ok, missing or broken; what; how it is
+
+
+def examine(console: Console, folders: list[str]) -> bool:
+    """Print one line a check; return whether training on local models can work.
+
+    Args:
+        console: Where to print.
+        folders: The folders that must be writable.
+    """
+    sound = True
+    for status, what, how in _findings(folders):
+        sound = sound and status != "broken"
+        line = Text.assemble((f"{status:8}", _STYLES[status]), f"{what:18}", visible(how))
+        console.print(line, soft_wrap=True)
+    return sound
+
+
+def _findings(folders: list[str]) -> Iterator[Finding]:
+    yield "ok", "llm-tool", f"{__version__}, Python {platform.python_version()}"
+    for package in _PACKAGES:
+        try:
+            yield "ok", package, metadata.version(package)
+        except metadata.PackageNotFoundError:
+            yield "broken", package, "not installed: pip install llm-tool"
+    yield "ok", "machine", describe_machine()
+    yield _training_device()
+    yield _embedded()
+    if model_sources.hub_reachable():
+        yield "ok", "model hub", "reachable"
+    else:
+        yield "missing", "model hub", "cannot be reached: only models on this machine can be used"
+    cached = model_sources.cached_models()
+    if cached:
+        yield "ok", "models on disk", ", ".join(cached)
+    for folder in folders:
+        yield _writable(folder)
+
+
+def _training_device() -> Finding:
+    try:
+        from llm_tool.trainers.pretrained import best_device
+    except ImportError as error:
+        return "broken", "training device", f"torch cannot be loaded: {error}"
+    return "ok", "training device", str(best_device())
+
+
+def _embedded() -> Finding:
+    try:
+        folder = model_sources.locate(model_sources.EMBEDDED)
+    except StudioError as error:
+        return "missing", "embedded model", str(error)
+    return "ok", "embedded model", f"{model_sources.model_name('embedded')} in {folder}"
+
+
+def _writable(folder: str) -> Finding:
+    existing = Path(folder).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return "ok", "folder", f"{folder}/ can be written"
+    except OSError as error:
+        return "broken", "folder", f"{folder}/ cannot be written: {error.strerror}"

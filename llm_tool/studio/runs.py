@@ -1,0 +1,109 @@
+"""From a plan to a finished run, shown: what the studio and the command line share."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from llm_tool.events import BatchEnded, Event, Observer, to_json
+from llm_tool.logs.summary import PlainSummary
+from llm_tool.studio.display import ResultDisplay, RunDisplay
+from llm_tool.studio.theme import QUIET
+
+if TYPE_CHECKING:
+    from llm_tool.config import RunConfig
+    from llm_tool.data.dataset import Dataset
+    from llm_tool.execution.local import Outcome
+    from llm_tool.logs.session import Session
+    from llm_tool.plan import Plan
+
+
+class Warmup:
+    """Loads the heavy libraries in the background while the user answers questions.
+
+    Whoever needs one of them waits first: two threads must not import the same one at once.
+    """
+
+    def __init__(self) -> None:
+        self._tables, self._hub = threading.Event(), threading.Event()
+        self._hub_answers = False
+        self._thread = threading.Thread(target=self._load, daemon=True)
+
+    def start(self) -> None:
+        """Begin to load, unless that was done before."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def _load(self) -> None:
+        try:
+            import pandas  # noqa: F401 - loaded for its effect
+        finally:
+            self._tables.set()
+        try:
+            from llm_tool.trainers.model_sources import hub_reachable
+
+            self._hub_answers = hub_reachable()
+        finally:
+            self._hub.set()
+        import llm_tool.execution.local  # noqa: F401
+
+    def wait_for_tables(self) -> None:
+        """Return when tables can be read."""
+        self.start()
+        self._tables.wait()
+
+    def hub_answers(self) -> bool:
+        """Tell whether models can be downloaded; waits for the hub's answer."""
+        self.start()
+        self._hub.wait()
+        return self._hub_answers
+
+    def wait(self) -> None:
+        """Return when models can be trained."""
+        self.start()
+        self._thread.join()
+
+
+def execute(
+    plan: Plan,
+    dataset: Dataset,
+    config: RunConfig,
+    session: Session,
+    *,
+    talk: Console,
+    out: Console,
+    as_json: bool = False,
+    warmup: Warmup | None = None,
+) -> Outcome:
+    """Run a plan and show it: tables and progress on a terminal, plain lines elsewhere.
+
+    Args:
+        plan: What to train.
+        dataset: The rows.
+        config: The settings.
+        session: Where to record.
+        talk: The console for progress.
+        out: The console for the result.
+        as_json: Write one JSON object an event to standard output, in place of the result;
+            progress within an epoch is left out.
+        warmup: What loads the heavy libraries, if that has begun.
+    """
+    loading = talk.status(Text("Loading torch", style=QUIET)) if talk.is_terminal else nullcontext()
+    with loading:
+        if warmup is not None:
+            warmup.wait()
+        from llm_tool.execution.local import run_plan
+    observers: list[Observer] = [RunDisplay(talk) if talk.is_terminal else PlainSummary()]
+    observers.append(_json_lines if as_json else ResultDisplay(out))
+    return run_plan(plan, dataset, config, session, *observers)
+
+
+def _json_lines(event: Event) -> None:
+    if not isinstance(event, BatchEnded):
+        sys.stdout.write(to_json(event) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,288 @@
+"""Real trainings of a tiny BERT: the loop, what it records, what it saves."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from llm_tool.config import TrainingSettings
+from llm_tool.data.tokens import Examples, TokenStore, micro_batches, pad
+from llm_tool.events import BatchEnded, EpochEnded, Event, JobEnded, JobStarted
+from llm_tool.logs import read_metrics
+from llm_tool.plan import Job, Task
+from llm_tool.trainers.bert_base import (
+    TOKEN_BUDGET,
+    JobData,
+    is_better,
+    run_training,
+    train_epochs,
+)
+from llm_tool.trainers.pretrained import load_model, load_tokenizer
+from tests.conftest import WORDS
+
+CLASSES = ("bad, not good", "good")
+TASK = Task("sentiment", "", CLASSES, ("EN", "FR"))
+TEXTS = [
+    f"the {WORDS[10 + i % 9]} was {('awful', 'fine')[i % 2]} {' '.join(WORDS[i % 13 : i % 29])}"
+    for i in range(48)
+]
+PARTS = {"train": range(32), "validation": range(32, 40), "test": range(40, 48)}
+UNREPEATABLE = ["timestamp", "seconds", "tokens_per_second"]
+
+
+@dataclass
+class Trainer:
+    """Trains in a folder of its own; keeps what was told, and every step of the optimiser."""
+
+    source: Path
+    folder: Path
+    told: list[Event] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    decays: list[tuple[int, float]] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+
+    def model(self, seed: int = 1, *, sure: bool = False) -> Any:  # noqa: ANN401
+        """Return a new classifier; one that is sure predicts the first class, come what may."""
+        model = load_model(self.source, CLASSES, seed)
+        if sure:
+            model.classifier.bias.data = torch.tensor([1.0, -1.0])
+        return model
+
+    def data(self, **parts: range) -> JobData:
+        tokenizer, longest = load_tokenizer(self.source)
+        store = TokenStore(tokenizer, TEXTS, longest)
+        examples = {
+            part: Examples(
+                store.token_ids(rows),
+                np.array([row % 2 for row in rows], dtype=np.int64),
+                ["EN" if row % 3 else "FR" for row in rows],
+                rows,
+            )
+            for part, rows in {**PARTS, **parts}.items()
+        }
+        return JobData(**examples)
+
+    def train(self, model: Any = None, *, seed: int = 1, **options: Any) -> JobEnded:  # noqa: ANN401
+        names = [name for name in options if name in TrainingSettings.model_fields]
+        chosen = {"epochs": 2, "threads": 1} | {name: options.pop(name) for name in names}
+        return run_training(
+            model or self.model(seed),
+            load_tokenizer(self.source)[0],
+            options.pop("data", None) or self.data(),
+            Job(TASK, str(self.source), "tiny/bert", "MULTI", seed),
+            settings=TrainingSettings(**chosen),
+            logs_dir=str(self.folder / "logs"),
+            models_dir=str(self.folder / "models"),
+            **{"on_event": self.told.append, **options},
+        )
+
+    @property
+    def epochs(self) -> list[EpochEnded]:
+        return [event for event in self.told if isinstance(event, EpochEnded)]
+
+    @property
+    def category(self) -> Path:
+        return next((self.folder / "logs").glob("*/sentiment"))
+
+    def table(self, name: str = "training.csv") -> pd.DataFrame:
+        return read_metrics(self.category / name)
+
+
+@contextmanager
+def watched(source: Path, folder: Path) -> Iterator[Trainer]:
+    """Give a trainer that is told every step of the optimiser, and threads as they were after."""
+    made = Trainer(source, folder)
+
+    def watch(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        groups = optimizer.param_groups
+        made.rates.append(groups[0]["lr"])
+        made.decays = [(p.ndim, g["weight_decay"]) for g in groups for p in g["params"]]
+        grads = [p.grad for g in groups for p in g["params"] if p.grad is not None]
+        made.norms.append(float(torch.nn.utils.get_total_norm(grads)))
+
+    threads = torch.get_num_threads()
+    handle = register_optimizer_step_pre_hook(watch)
+    try:
+        yield made
+    finally:
+        handle.remove()
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def trainer(tiny_bert: Path, tmp_path: Path) -> Iterator[Trainer]:
+    with watched(tiny_bert, tmp_path) as made:
+        yield made
+
+
+def test_a_library_call_makes_a_session_and_prints_a_line_an_epoch(
+    trainer: Trainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = trainer.train(on_event=None, epochs=3)
+
+    session_id = trainer.category.parent.name
+    assert re.fullmatch(r"\d{8}_\d{6}", session_id)
+    assert trainer.table()["epoch"].tolist() == [1, 2, 3]
+    best = trainer.table("best.csv").iloc[0]
+    assert best["epoch"] == result.best.epoch
+    assert best["saved_model_path"] == result.saved_model_path
+    saved = trainer.folder / "models" / session_id / "sentiment" / "tiny_bert-MULTI"
+    assert Path(result.saved_model_path) == saved
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.findall(r": epoch (\d)  train_loss 0\.\d{4}  val_loss 0\.\d{4}", err) == [*"123"]
+    assert len(err.splitlines()) == 5
+
+
+def test_with_a_session_id_runs_add_up_and_no_model_replaces_another(trainer: Trainer) -> None:
+    results = [trainer.train(session_id="20260102_120000", seed=seed) for seed in (1, 1, 2)]
+
+    assert trainer.category.parent.name == "20260102_120000"
+    assert trainer.table()["seed"].tolist() == [1, 1, 1, 1, 2, 2]
+    names = [Path(result.saved_model_path).name for result in results]
+    assert names == ["tiny_bert-MULTI", "tiny_bert-MULTI-j0002", "tiny_bert-MULTI-j0003"]
+    assert sorted(p.name for p in Path(results[0].saved_model_path).parent.iterdir()) == names
+    assert trainer.table("best.csv")["saved_model_path"].map(lambda p: Path(p).name).tolist() == (
+        names
+    )
+
+
+def test_an_observer_sees_start_batches_epochs_and_end_in_order(trainer: Trainer) -> None:
+    result = trainer.train(epochs=2, batch_size=16)
+
+    one_epoch = [BatchEnded, BatchEnded, EpochEnded]
+    assert [type(event) for event in trainer.told] == [JobStarted, *one_epoch, *one_epoch, JobEnded]
+    started = trainer.told[0]
+    assert isinstance(started, JobStarted)
+    assert (started.train_rows, started.validation_rows, started.test_rows) == (32, 8, 8)
+    assert trainer.told[-1] == result
+    assert result.best in trainer.epochs
+
+
+def test_the_same_seed_gives_the_same_files_and_another_one_other_numbers(
+    trainer: Trainer,
+) -> None:
+    for seed in (1, 1, 2):
+        trainer.train(seed=seed, learning_rate=1e-3)
+
+    paths = sorted((trainer.folder / "logs").glob("*/sentiment/training.csv"))
+    first, second, other = (read_metrics(path).drop(columns=UNREPEATABLE) for path in paths)
+    pd.testing.assert_frame_equal(first, second)
+    assert not (first["train_loss"] == other["train_loss"]).any()
+
+
+def test_the_gradient_of_the_pieces_is_the_one_of_the_whole_batch(trainer: Trainer) -> None:
+    model = trainer.model()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    tokenizer, train = load_tokenizer(trainer.source)[0], trainer.data(train=range(48)).train
+    assert len(micro_batches(range(48), train.lengths, TOKEN_BUDGET["cpu"])) > 1
+    whole = copy.deepcopy(model)
+    ids, mask = map(torch.from_numpy, pad(train.token_ids, tokenizer.pad_token_id))
+    whole(input_ids=ids, attention_mask=mask, labels=torch.from_numpy(train.labels)).loss.backward()
+
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(*_: object) -> None:
+        seen.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+    handle = register_optimizer_step_pre_hook(keep)
+    settings = TrainingSettings(epochs=1, batch_size=48, learning_rate=1e-5, max_grad_norm=1e9)
+    job = Job(TASK, "m", "m", seed=1)
+    list(train_epochs(model, tokenizer, train, settings, job, lambda _: None))
+    handle.remove()
+
+    assert len(trainer.norms) == 1
+    assert max(float(gradient.abs().max()) for gradient in seen.values()) > 1e-3
+    for name, parameter in whole.named_parameters():
+        torch.testing.assert_close(seen[name], parameter.grad, atol=1e-6, rtol=0, msg=name)
+
+
+def test_the_saved_model_is_the_one_of_the_best_epoch(trainer: Trainer) -> None:
+    result = trainer.train(trainer.model(sure=True), epochs=4, learning_rate=1e-2, batch_size=16)
+
+    assert result.best.epoch == 1  # the sure model's F1 stays equal, and equal does not beat
+    losses = [epoch.val_loss for epoch in trainer.epochs]
+    assert [epoch.is_best for epoch in trainer.epochs] == [True, False, False, False]
+    logits, _ = predictions(result, PARTS["validation"])
+    loss = float(cross_entropy(logits, torch.tensor([row % 2 for row in PARTS["validation"]])))
+    assert loss == pytest.approx(losses[0], abs=1e-6)
+    assert min(abs(loss - other) for other in losses[1:]) > 1e-3
+
+
+def predictions(result: JobEnded, rows: range) -> tuple[torch.Tensor, list[str]]:
+    """Return what plain transformers make of the texts of rows with the saved folder."""
+    tokenizer = AutoTokenizer.from_pretrained(result.saved_model_path)
+    model = AutoModelForSequenceClassification.from_pretrained(result.saved_model_path)
+    batch = tokenizer([TEXTS[row] for row in rows], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**batch).logits
+    return logits, [model.config.id2label[i] for i in logits.argmax(dim=1).tolist()]
+
+
+def test_plain_transformers_predict_what_was_recorded(trainer: Trainer) -> None:
+    result = trainer.train(epochs=3, learning_rate=1e-2)
+
+    recorded = pd.read_parquet(trainer.category / "runs" / "j0001" / "predictions.parquet")
+    assert recorded["row"].tolist() == [*PARTS["validation"], *PARTS["test"]]
+    assert recorded["part"].tolist() == ["validation"] * 8 + ["test"] * 8
+    assert recorded["true"].tolist() == [CLASSES[row % 2] for row in range(32, 48)]
+    logits, names = predictions(result, range(32, 48))
+    assert recorded["predicted"].tolist() == names
+    shares = recorded[[f"probability_{name}" for name in CLASSES]].to_numpy()
+    np.testing.assert_allclose(shares, torch.softmax(logits, dim=1).numpy(), atol=1e-5)
+    test = recorded[recorded["part"] == "test"]
+    assert result.test is not None
+    assert result.test.accuracy == (test["true"] == test["predicted"]).mean()
+    config = AutoModelForSequenceClassification.from_pretrained(result.saved_model_path).config
+    assert config.id2label == dict(enumerate(CLASSES))
+    assert config.label2id == {name: i for i, name in enumerate(CLASSES)}
+
+
+@pytest.mark.parametrize("monitor", ["f1_macro", "f1_weighted", "accuracy", "val_loss"])
+def test_the_best_epoch_is_the_earliest_best_of_what_is_monitored(
+    trainer: Trainer, monitor: str
+) -> None:
+    result = trainer.train(epochs=6, learning_rate=0.02, batch_size=4, monitor=monitor)
+
+    column = trainer.table()[monitor]
+    assert column.nunique() > 1
+    best = column.idxmin() if monitor == "val_loss" else column.idxmax()
+    assert result.best.epoch == best + 1
+    assert trainer.table("best.csv")["selection_metric"].tolist() == [monitor]
+    assert trainer.table("best.csv")["selection_value"].tolist() == [column[best]]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "better"), [("f1_macro", False), ("accuracy", False), ("val_loss", True)]
+)
+def test_only_a_strictly_better_value_beats(monitor: str, better: bool) -> None:
+    assert is_better(0.4, 0.5, monitor) is better
+    assert is_better(0.5, 0.4, monitor) is not better
+    assert is_better(0.5, 0.5, monitor) is False
+    assert is_better(math.nan, 0.5, monitor) is False
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 3), (None, 5)])
+def test_patience_is_how_many_epochs_without_a_better_one_are_waited_for(
+    trainer: Trainer, patience: int | None, epochs: int
+) -> None:
+    result = trainer.train(trainer.model(sure=True), epochs=5, patience=patience)
+
+    assert len(trainer.epochs) == len(trainer.table()) == epochs
+    assert result.best.epoch == 1

@@ -1,0 +1,230 @@
+"""Settings: what is accepted, what is derived, what is said about a wrong one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_tool.config import (
+    RunConfig,
+    TrainingSettings,
+    make_config,
+    parse_assignment,
+    read_config,
+)
+from llm_tool.errors import StudioError, nearest
+
+words = st.text(min_size=1, max_size=12)
+chosen = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": words,
+        "text_column": words,
+        "label": st.lists(words, max_size=3).map(tuple),
+        "model": st.lists(words, min_size=1, max_size=3).map(tuple),
+        "language_column": st.none() | words,
+        "languages": st.sampled_from([None, "per-language", "multilingual"]),
+        "epochs": st.none() | st.integers(1, 99),
+        "learning_rate": st.none() | st.floats(1e-9, 1),
+        "validation_share": st.floats(0.01, 0.4),
+        "test_share": st.floats(0, 0.4),
+        "small_classes": st.sampled_from(["error", "drop"]),
+        "monitor": st.sampled_from(["f1_macro", "val_loss"]),
+        "seed": st.integers(0, 2**32 - 1),
+        "session_id": st.none() | words,
+    },
+)
+
+
+@given(keys=chosen)
+def test_what_was_chosen_makes_the_same_configuration_again(keys: dict[str, object]) -> None:
+    config = make_config(keys)
+    again = config.chosen()
+    assert make_config(again) == config
+    assert {*again} <= {*keys}
+    assert all(keys[name] == value for name, value in again.items())
+
+
+@given(keys=chosen)
+def test_a_configuration_survives_yaml(keys: dict[str, object]) -> None:
+    config = make_config(keys)
+    saved = yaml.safe_dump(config.model_dump(mode="json"))
+    assert make_config(yaml.safe_load(saved)) == config
+
+
+@pytest.mark.parametrize(
+    ("keys", "command"),
+    [
+        ({}, "llm-tool train quick"),
+        ({"data": "my tweets.csv"}, "llm-tool train quick 'my tweets.csv'"),
+        (
+            {"data": "a.csv", "label": ("x", "y"), "model": ("EN=a", "FR=b"), "epochs": 3},
+            "llm-tool train quick a.csv --epochs 3 -l x -l y -m EN=a -m FR=b",
+        ),
+        ({"data": "-x.csv"}, "llm-tool train quick ./-x.csv"),
+        ({"text_column": "-t"}, "llm-tool train quick -t-t"),
+        ({"language_column": "--x"}, "llm-tool train quick --language-column=--x"),
+        ({"delimiter": ";"}, "llm-tool train quick --delimiter ';'"),
+        (
+            {"small_classes": "drop", "test_share": 0.2},
+            "llm-tool train quick --set test_share=0.2 --set small_classes=drop",
+        ),
+        ({"session_id": "20260101_120000"}, "llm-tool train quick"),
+    ],
+)
+def test_the_printed_command_asks_for_what_differs_from_the_defaults(
+    keys: dict[str, object], command: str
+) -> None:
+    assert shlex.join(make_config(keys).command()) == command
+
+
+def test_later_layers_win_key_by_key() -> None:
+    config = make_config({"epochs": 2, "seed": 1}, {"epochs": 4}, {"label": "topic"})
+    assert (config.epochs, config.seed, config.label) == (4, 1, ("topic",))
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("batch-size", "Did you mean batch_size?"),
+        ("Epochs", "Did you mean epochs?"),
+        ("lables", "Did you mean label, languages?"),
+        ("", "The known ones are: epochs, batch_size, "),
+        ("zzz", "The known ones are: epochs, batch_size, "),
+    ],
+)
+def test_an_unknown_setting_names_the_nearest(key: str, remedy: str) -> None:
+    with pytest.raises(StudioError) as caught:
+        make_config({key: 1}, where="my.yaml")
+    assert caught.value.what == f"There is no setting {key!r}."
+    assert caught.value.where == "my.yaml"
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("keys", "what", "remedy"),
+    [
+        ({"epochs": 0}, "epochs: Input should be greater than or equal to 1.", "Passes over"),
+        ({"epochs": "many"}, "epochs: Input should be a valid integer", "Passes over"),
+        ({"learning_rate": 2}, "learning_rate: Input should be less than", "Peak learning rate"),
+        ({"learning_rate": float("nan")}, "learning_rate: Input should be", "Peak learning rate"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0.", "Seed of split"),
+        ({"mode": "benchmark"}, "mode: Input should be 'quick'.", "The run mode."),
+        ({"monitor": "f1"}, "monitor: Input should be 'f1_macro', 'f1_weighted'", "Validation"),
+        ({"label": 3}, "label: Input should be a valid tuple.", "Label columns"),
+        ({"model": []}, "model: Tuple should have at least 1 item", "Hub id, folder or `embedded`"),
+        ({"language_column": False}, "language_column: Input should be a valid string.", "Column"),
+        ({"validation_share": 0}, "validation_share: Input should be greater than 0.", "Share"),
+        (
+            {"validation_share": 0.5, "test_share": 0.5},
+            "validation_share and test_share leave no training rows.",
+            "",
+        ),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_what_the_setting_means(
+    keys: dict[str, object], what: str, remedy: str
+) -> None:
+    with pytest.raises(StudioError) as caught:
+        make_config(keys, where="my.yaml")
+    assert caught.value.what.startswith(what)
+    assert caught.value.where == "my.yaml"
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_every_setting_has_a_sentence_and_none_can_be_changed() -> None:
+    for name, field in RunConfig.model_fields.items():
+        assert (field.description or "").endswith("."), name
+    with pytest.raises(ValueError, match="frozen"):
+        make_config().epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs=3", {"epochs": 3}),
+        ("learning_rate=2e-5", {"learning_rate": "2e-5"}),
+        (" label = [a, b]", {"label": ["a", "b"]}),
+        ("text_column=a=b", {"text_column": "a=b"}),
+        ("patience=", {"patience": None}),
+    ],
+)
+def test_an_assignment_is_a_key_and_a_value_of_yaml(text: str, expected: dict[str, object]) -> None:
+    assert parse_assignment(text) == expected
+    make_config(parse_assignment(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("epochs", "--set epochs: there is no '='."),
+        ("label=[a", "--set label=[a: the value is not YAML: "),
+    ],
+)
+def test_an_assignment_that_is_none_is_refused(text: str, what: str) -> None:
+    with pytest.raises(StudioError) as caught:
+        parse_assignment(text)
+    assert caught.value.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"- a\n- b\n", "The configuration is not a set of keys."),
+        (b"", "The configuration is not a set of keys."),
+        (b"epochs: [1\n", "The configuration is not YAML: "),
+        (b"a: \x00\n", "The configuration is not YAML: "),
+        (b"label: caf\xe9\n", "The configuration cannot be read: "),
+        (None, "The configuration cannot be read: "),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_named(
+    write: Callable[..., Path], tmp_path: Path, content: bytes | None, what: str
+) -> None:
+    path = tmp_path / "a.yaml" if content is None else write("a.yaml", content)
+    with pytest.raises(StudioError) as caught:
+        read_config(path)
+    assert caught.value.what.startswith(what)
+    assert caught.value.where == str(path)
+
+
+def test_the_keys_of_a_file_are_read(write: Callable[..., Path]) -> None:
+    path = write("a.yaml", "label: thème\nepochs: 3\n1: x\n")
+    assert read_config(path) == {"label": "thème", "epochs": 3, "1": "x"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden", "expected"),
+    [
+        (999, 384, (5, 16, 1.5e-4)),
+        (1000, 384, (3, 32, 1.5e-4)),
+        (999, 768, (5, 16, 5e-5)),
+        (1000, 512, (3, 32, 5e-5)),
+    ],
+)
+def test_unset_training_settings_follow_from_the_data_and_the_model(
+    rows: int, hidden: int, expected: tuple[int, int, float]
+) -> None:
+    derived = TrainingSettings().resolved(rows, hidden)
+    assert (derived.epochs, derived.batch_size, derived.learning_rate) == expected
+    own = TrainingSettings(epochs=1, batch_size=2, learning_rate=1e-3)
+    assert own.resolved(rows, hidden) == own
+
+
+def test_the_nearest_names_are_shown_else_the_first_twelve() -> None:
+    many = [f"option{i}" for i in range(20)]
+    assert nearest("colour", ["color", "size"]) == "Did you mean color?"
+    assert nearest("", many).endswith("option10, option11, ….")
+    assert nearest("x", []) == ""
+
+
+def test_an_error_reads_as_one_line() -> None:
+    error = StudioError("It is wrong.", where="row 3", remedy="Change it.")
+    assert str(error) == "It is wrong. (row 3) Change it."
+    assert str(StudioError("It is wrong.")) == "It is wrong."

@@ -1,0 +1,141 @@
+"""Token ids and the batches made of them: every example once, within the budget."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_tool.data.tokens import Examples, TokenStore, micro_batches, pad, shuffled_batches
+
+lengths_of = st.lists(st.integers(1, 64), max_size=80).map(lambda n: np.asarray(n, dtype=np.int64))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_bert: Path) -> Any:  # noqa: ANN401
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_bert)
+
+
+@given(lengths=lengths_of, budget=st.integers(1, 300))
+def test_every_example_is_in_one_piece_and_the_budget_is_kept(
+    lengths: np.ndarray, budget: int
+) -> None:
+    pieces = micro_batches(range(len(lengths)), lengths, budget)
+    assert sorted(i for piece in pieces for i in piece) == list(range(len(lengths)))
+    for piece in pieces:
+        assert len(piece) == 1 or len(piece) * lengths[piece].max() <= budget
+    widths = [lengths[piece].max() for piece in pieces]
+    assert widths == sorted(widths)
+
+
+@given(lengths=lengths_of, budget=st.integers(1, 300))
+def test_a_piece_is_only_closed_when_the_next_example_does_not_fit(
+    lengths: np.ndarray, budget: int
+) -> None:
+    pieces = micro_batches(range(len(lengths)), lengths, budget)
+    for piece, following in pairwise(pieces):
+        assert (len(piece) + 1) * lengths[following[0]] > budget
+
+
+def test_only_the_examples_of_the_order_are_cut_up_and_by_length() -> None:
+    lengths = np.asarray([9, 1, 5, 5, 30, 2])
+    pieces = micro_batches([4, 0, 3, 2, 5], lengths, token_budget=10)
+    assert [piece.tolist() for piece in pieces] == [[5, 3], [2], [0], [4]]
+    assert micro_batches(range(0), lengths, token_budget=10) == []
+
+
+@given(examples=st.integers(0, 100), batch_size=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_an_epoch_has_every_example_once_in_batches_of_one_size(
+    examples: int, batch_size: int, seed: int
+) -> None:
+    batches = list(shuffled_batches(examples, batch_size, np.random.default_rng(seed)))
+    assert sorted(i for batch in batches for i in batch) == list(range(examples))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    again = shuffled_batches(examples, batch_size, np.random.default_rng(seed))
+    assert [b.tolist() for b in batches] == [b.tolist() for b in again]
+
+
+def test_the_order_changes_from_epoch_to_epoch() -> None:
+    rng = np.random.default_rng(1)
+    one, other = (np.concatenate(list(shuffled_batches(50, 8, rng))) for _ in range(2))
+    assert one.tolist() != other.tolist()
+
+
+def test_ids_are_padded_on_the_right_and_the_mask_covers_what_is_not_padding() -> None:
+    ids, mask = pad([np.asarray(x, np.int32) for x in ([5, 6, 7], [8], [0, 9])], pad_id=0)
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [0, 9, 0]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert ids.dtype == mask.dtype == np.int64
+
+
+@given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=20), min_size=1, max_size=10))
+def test_the_mask_gives_back_what_was_padded(sequences: list[list[int]]) -> None:
+    ids, mask = pad([np.asarray(s, np.int32) for s in sequences], pad_id=7)
+    assert ids.shape == mask.shape == (len(sequences), max(map(len, sequences)))
+    assert [row[own == 1].tolist() for row, own in zip(ids, mask, strict=True)] == sequences
+
+
+def test_texts_become_ids_with_the_special_tokens_around_them(tokenizer: Any) -> None:  # noqa: ANN401
+    store = TokenStore(tokenizer, ["the film was good", "unheard words", "LE FILM"], max_length=16)
+    words = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in store.token_ids([0, 1, 2])]
+    assert words == [
+        ["[CLS]", "the", "film", "was", "good", "[SEP]"],
+        ["[CLS]", "[UNK]", "[UNK]", "[SEP]"],
+        ["[CLS]", "le", "film", "[SEP]"],
+    ]
+
+
+def test_rows_come_back_in_the_order_asked_and_are_tokenised_once(tokenizer: Any) -> None:  # noqa: ANN401
+    calls: list[int] = []
+
+    def counting(texts: list[str], **options: object) -> object:
+        calls.append(len(texts))
+        return tokenizer(texts, **options)
+
+    texts = ["good", "bad film", "the law was fine", "vote"]
+    store = TokenStore(counting, texts, max_length=16)
+    first = store.token_ids([2, 0])
+    again = store.token_ids([0, 1, 2, 2])
+    assert calls == [2, 1]
+    assert again[0] is first[1]
+    assert [len(ids) for ids in again] == [3, 4, 6, 6]
+    assert store.token_ids([]) == []
+
+
+def test_longer_texts_are_cut_keep_their_last_special_token_and_are_counted(
+    tokenizer: Any,  # noqa: ANN401
+) -> None:
+    texts = ["good " * 5, "good " * 6, "good " * 7, "good " * 1000]
+    store = TokenStore(tokenizer, texts, max_length=8)
+    ids = store.token_ids(range(4))
+    assert [len(one) for one in ids] == [7, 8, 8, 8]
+    assert {one[-1] for one in ids} == {tokenizer.sep_token_id}
+    assert store.count_cut(range(4)) == 2
+    assert store.count_cut([0, 1]) == 0
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\x01\x02", "� \u202e", "👍" * 50, "."])
+def test_strange_texts_have_ids_too(tokenizer: Any, text: str) -> None:  # noqa: ANN401
+    ids = TokenStore(tokenizer, [text], max_length=16).token_ids([0])[0]
+    assert (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    assert ids.dtype == np.int32
+
+
+def test_more_rows_than_one_call_takes_are_all_tokenised(tokenizer: Any) -> None:  # noqa: ANN401
+    texts = [("good", "good film")[i % 2] for i in range(4_100)]
+    lengths = [len(ids) for ids in TokenStore(tokenizer, texts, 16).token_ids(range(4_100))]
+    assert lengths == [3, 4] * 2_050
+
+
+def test_examples_know_their_lengths() -> None:
+    ids = [np.asarray(x, np.int32) for x in ([1, 2], [3], [4, 5, 6])]
+    examples = Examples(ids, np.asarray([0, 1, 0]), ["", "", ""], [7, 8, 9])
+    assert len(examples) == 3
+    assert examples.lengths.tolist() == [2, 1, 3]
