@@ -175,7 +175,7 @@ def test_an_unknown_part_is_refused_by_its_row(write: Write, settings: dict[str,
     path = write("a.csv", "text,label,split\n,a,train\n\n" + rows)
     with pytest.raises(StudioError) as caught:
         load(path, **settings)
-    assert caught.value.what == "The split column says 'hold\\\\x1bout'."
+    assert caught.value.what == "The split column says 'hold\\x1bout'."
     assert caught.value.where == f"{path}, row 7"
     assert caught.value.remedy == (
         "Its values are train, validation and test; or give --split-column none."

@@ -120,7 +120,13 @@ def test_a_cut_utf_16_file_is_refused(write: Write) -> None:
     assert what == "The file starts as UTF-16 but is not."
 
 
-@pytest.mark.parametrize("delimiter", [";;", "tab", "\\t", "\n", '"'])
+@pytest.mark.parametrize("delimiter", ["tab", "\\t", "\t"])
+def test_a_tab_can_be_named(write: Write, delimiter: str) -> None:
+    table = read_table(write("a.csv", "a,b\tc\n1,2\t3\n"), delimiter=delimiter)
+    assert list(table.frame.columns) == ["a,b", "c"]
+
+
+@pytest.mark.parametrize("delimiter", [";;", "tabs", "\n", '"'])
 def test_a_separator_is_one_character(write: Write, delimiter: str) -> None:
     what, where, remedy = refusal(write("a.csv", "a,b\n1,2\n"), delimiter=delimiter)
     assert what.endswith(" cannot separate columns.")

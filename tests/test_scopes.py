@@ -82,7 +82,7 @@ def test_a_table_in_one_language_is_named_by_it(write: Write) -> None:
             {"model": "KLI=a"},
             "The data have no language 'KLI'.",
             "--model",
-            "The present ones are:",
+            "They have EN, FR.",
         ),
         ({"model": ("EN=a", "en=b")}, "EN has more than one model.", "--model", ""),
         (

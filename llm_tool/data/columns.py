@@ -202,7 +202,7 @@ def _existing(table: Table, name: str | None, flag: str) -> str | None:
     if name is None or name in present:
         return name
     raise StudioError(
-        f"There is no column {visible(name)!r}.",
+        f"There is no column '{visible(name)}'.",
         where=f"{flag}, {visible(table.path)}",
         remedy=nearest(visible(name), map(visible, present), kind="existing"),
     )

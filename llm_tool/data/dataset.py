@@ -89,7 +89,7 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
     kept = [i for i, text in enumerate(raw_texts) if text]
     if not kept:
         raise StudioError(
-            f"No row has a text in the column {visible(columns.text)!r}.",
+            f"No row has a text in the column '{visible(columns.text)}'.",
             where=visible(table.path),
             remedy="Choose another column with --text-column.",
         )
@@ -142,7 +142,7 @@ def _parts(table: Table, cells: Sequence[str], kept: Sequence[int]) -> tuple[str
     if "?" in parts:
         row = parts.index("?")
         raise StudioError(
-            f"The split column says {visible(cells[row])!r}.",
+            f"The split column says '{visible(cells[row])}'.",
             where=f"{visible(table.path)}, row {table.row_numbers[kept[row]]}",
             remedy="Its values are train, validation and test; or give --split-column none.",
         )

@@ -189,7 +189,7 @@ def _decode_as(encoding: str, raw: bytes, where: str) -> str:
         ) from None
     except (LookupError, ValueError):  # ValueError: a NUL in the name, a codec that never decodes
         raise StudioError(
-            f"There is no encoding {visible(encoding)!r}.",
+            f"There is no encoding '{visible(encoding)}'.",
             where="--encoding",
             remedy="Try utf-8, cp1252 or utf-16.",
         ) from None
@@ -214,11 +214,13 @@ def _refuse_mixed(raw: bytes, where: str) -> None:
 
 
 def _one_character(delimiter: str | None) -> str | None:
+    if delimiter in ("tab", "\\t"):  # a tab is hard to type on a command line
+        return "\t"
     if delimiter and (len(delimiter) > 1 or delimiter in '"\r\n'):
         raise StudioError(
             f"'{visible(delimiter)}' cannot separate columns.",
             where="--delimiter",
-            remedy="Give one character, or leave it out to have it detected.",
+            remedy="Give one character or `tab`, or leave it out to have it detected.",
         )
     return delimiter
 
@@ -281,7 +283,7 @@ def _column_names(header: Sequence[str], where: str) -> list[str]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise StudioError(
-            f"The column {visible(twice[0])!r} occurs {names.count(twice[0])} times.",
+            f"The column '{visible(twice[0])}' occurs {names.count(twice[0])} times.",
             where=f"{where}, row 1",
             remedy="Give every column its own name.",
         )

@@ -51,7 +51,7 @@ class Session:
         """
         if session_id is not None and not _ID.fullmatch(session_id):
             raise StudioError(
-                f"{visible(session_id)!r} is not a session id.",
+                f"'{visible(session_id)}' is not a session id.",
                 remedy="Session ids look like 20261122_140501.",
             )
         self.logs_dir = Path(logs_dir)

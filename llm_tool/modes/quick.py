@@ -44,7 +44,7 @@ def plan(config: RunConfig, dataset: Dataset) -> Plan:
 def _single_valued(key: LabelKey, config: RunConfig) -> bool:
     if key.multi and key.name in config.label:
         raise StudioError(
-            f"The column {visible(key.name)!r} holds several values a row.",
+            f"The column '{visible(key.name)}' holds several values a row.",
             where="--label",
             remedy="Quick trains single-valued columns: choose another one.",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.errors import StudioError, nearest
+from llm_tool.errors import StudioError
 from llm_tool.plan import MULTILINGUAL
 from llm_tool.text import plural, visible
 
@@ -71,10 +71,11 @@ def _for_each_language(
     for language, _ in wanted:
         if language not in present:
             raise StudioError(
-                f"The data have no language {visible(language)!r}.",
+                f"The data have no language '{visible(language)}'.",
                 where="--model",
-                remedy=nearest(language, map(visible, present), kind="present")
-                or "Name the language column with --language-column.",
+                remedy=f"They have {', '.join(map(visible, present))}."
+                if present
+                else "Name the language column with --language-column.",
             )
     names = [language for language, _ in wanted]
     twice = [language for language in names if names.count(language) > 1]

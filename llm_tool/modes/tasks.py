@@ -48,7 +48,7 @@ def multi_class_task(
     classes = tuple(sorted({key.values[row][0] for row in labelled}))
     if len(classes) < 2:
         raise StudioError(
-            f"The column {name!r} has {len(classes) or 'no'} class to learn; it takes two.",
+            f"The column '{name}' has {len(classes) or 'no'} class to learn; it takes two.",
             where="--label",
             remedy="Choose another label column.",
         )
@@ -88,7 +88,7 @@ def _refuse_small(key: LabelKey, small: Sequence[str], dataset: Dataset, config:
     raise StudioError(
         f"Classes with too few {few} to be in training, validation and test: "
         f"{shown}{', …' if len(small) > 8 else ''}.",
-        where=f"column {visible(key.name)!r}",
+        where=f"column '{visible(key.name)}'",
         remedy="Merge them in your file, or leave their rows out: --set small_classes=drop.",
         fix={"small_classes": "drop"},
     )
@@ -109,4 +109,4 @@ def _check_scopes(key: LabelKey, parts: Parts, scopes: Sequence[Scope]) -> None:
             what = "There are no rows for validation."
         if what:
             language = f", language {visible(scope.language)}" if scope.language else ""
-            raise StudioError(what, where=f"column {visible(key.name)!r}{language}", remedy=remedy)
+            raise StudioError(what, where=f"column '{visible(key.name)}'{language}", remedy=remedy)

