@@ -71,6 +71,7 @@ class Trainer:
                 np.array([row % 2 for row in rows], dtype=np.int64),
                 ["EN" if row % 3 else "FR" for row in rows],
                 rows,
+                [f"t{row}" for row in rows],
             )
             for part, rows in {**PARTS, **parts}.items()
         }

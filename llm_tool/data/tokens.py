@@ -17,13 +17,14 @@ class Examples:
     """Tokenised rows with their labels; every sequence has one entry an example.
 
     ``token_ids`` are unpadded, special tokens included; ``labels`` are positions in the task's
-    classes; ``rows`` are row numbers of the dataset.
+    classes; ``rows`` are positions in the dataset and ``ids`` what the user knows the rows by.
     """
 
     token_ids: Sequence[Ids]
     labels: NDArray[np.int64]
     languages: Sequence[str]
     rows: Sequence[int]
+    ids: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -42,6 +42,8 @@ from llm_tool.trainers.pretrained import best_device
 # ones. The effective batch does not depend on it: gradients are accumulated to batch_size.
 TOKEN_BUDGET = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
+_DEFAULT_THREADS = torch.get_num_threads()
+
 
 @dataclass(frozen=True)
 class JobData:
@@ -107,15 +109,18 @@ def run_training(
     alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
     with alone as (job,):
         started = time.perf_counter()
+        folder = session.run_folder(job)
+        parts = {"train": data.train, "validation": data.validation, "test": data.test}
+        saving.save_split(folder, parts)
         best = _train(model, tokenizer, data, job, settings, emit)
         logits = {
             part: predict_logits(model, tokenizer, rows)
-            for part, rows in (("validation", data.validation), ("test", data.test))
-            if len(rows)
+            for part, rows in parts.items()
+            if part != "train" and len(rows)
         }
         test, low, high = _test_scores(logits.get("test"), data.test, job)
         result = JobEnded(job, best, time.perf_counter() - started, test, low, high)
-        saving.save_predictions(session.run_folder(job), job, data.validation, data.test, logits)
+        saving.save_predictions(folder, job, data.validation, data.test, logits)
         result = saving.save_model(model, tokenizer, result, settings, session, models_dir)
         emit(result)
     return result
@@ -252,8 +257,7 @@ def _optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Optimizer:
 
 
 def _seed_everything(seed: int, threads: int | None) -> None:
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or _DEFAULT_THREADS)
     torch.manual_seed(seed)
 
 

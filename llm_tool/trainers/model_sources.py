@@ -156,8 +156,11 @@ def _download(model: str) -> Path:
     _check_hub(model)
     try:
         fetched = snapshot_download(model, **_WANTED)
-    except OSError as error:
-        raise StudioError(f"{visible(model)} could not be downloaded: {error}") from error
+    except Exception as error:  # a connection that breaks off is the HTTP library's own error
+        raise StudioError(
+            f"{visible(model)} could not be downloaded: {visible(str(error))}",
+            remedy="Try again: what has arrived is kept.",
+        ) from error
     return Path(fetched)
 
 

@@ -73,6 +73,7 @@ def train_job(
             labels=np.fromiter((labels[row] for row in rows), np.int64, len(rows)),
             languages=[dataset.languages[row] for row in rows],
             rows=rows,
+            ids=[dataset.ids[row] for row in rows],
         )
 
     sets = {part: examples(rows) for part, rows in parts.named().items()}

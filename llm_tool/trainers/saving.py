@@ -32,8 +32,8 @@ def save_predictions(
 ) -> None:
     """Write predictions.parquet: a row for each validation and test row, with probabilities.
 
-    Columns: ``row`` (row of the dataset), ``part``, ``language``, ``true``, ``predicted``, and
-    ``probability_{class}`` for each class.
+    Columns: ``row`` (position in the dataset), ``id``, ``part``, ``language``, ``true``,
+    ``predicted``, and ``probability_{class}`` for each class.
 
     Raises:
         StudioError: The folder cannot be written.
@@ -46,6 +46,7 @@ def save_predictions(
         shares = _softmax(logits[part])
         columns: dict[str, Any] = {
             "row": list(rows.rows),
+            "id": list(rows.ids),
             "part": [part] * len(rows),
             "language": list(rows.languages),
             "true": classes[rows.labels].tolist(),
@@ -53,10 +54,28 @@ def save_predictions(
         }
         columns |= {f"probability_{name}": shares[:, i] for i, name in enumerate(classes)}
         tables.append(pa.table(columns))
-    path = run_folder / "predictions.parquet"
-    with disk_errors(path, "Writing the predictions"):
+    _write_parquet(pa.concat_tables(tables), run_folder / "predictions.parquet")
+
+
+def save_split(run_folder: Path, parts: Mapping[str, Examples]) -> None:
+    """Write split.parquet: ``row``, ``id`` and ``part`` of every row that the job works on.
+
+    Raises:
+        StudioError: The folder cannot be written.
+    """
+    columns = {
+        "row": [row for rows in parts.values() for row in rows.rows],
+        "id": [one for rows in parts.values() for one in rows.ids],
+        "part": [part for part, rows in parts.items() for _ in rows.rows],
+    }
+    _write_parquet(pa.table(columns), run_folder / "split.parquet")
+
+
+def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has no types
+    with disk_errors(path, "Writing the logs"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        pq.write_table(pa.concat_tables(tables), temporary)
+        pq.write_table(table, temporary)
         temporary.replace(path)
 
 
