@@ -18,6 +18,7 @@ from pydantic import (
 from llm_tool.errors import StudioError, nearest
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
+Precision = Literal["float32", "bfloat16"]
 DEMO_DATA = "demo"
 
 
@@ -47,6 +48,12 @@ class TrainingSettings(BaseModel):
     )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a job. Default: all cores. Part of what is seeded."
+    )
+
+    precision: Precision | None = Field(
+        None,
+        description="Arithmetic of training. Default: bfloat16 where the machine has it, else "
+        "float32. Scores are always computed in float32.",
     )
 
     def resolved(self, train_rows: int, hidden_size: int) -> TrainingSettings:

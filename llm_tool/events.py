@@ -110,6 +110,7 @@ class JobStarted:
     cut: int
     monitor: str
     device: str
+    precision: str
     parameters: int
     event: Literal["job_started"] = "job_started"
 

@@ -72,7 +72,7 @@ def a_run() -> list[Event]:
     return [
         RunStarted("20261122_140501", "quick", "training_logs/20261122_140501", "models/x", (one,)),
         JobStarted(one, "20261122_140501", 1838, 323, 869, 3, 32, 5e-5, 512, 41, "f1_macro", "cpu",
-                   110_600_000),
+                   "float32", 110_600_000),
         BatchEnded(one, 1, 2, 1, 2, 640, 0.5),
         epoch(1, 0.571, True),
         epoch(2, 0.636, True),
@@ -94,8 +94,8 @@ def shown(events: list[Event], width: int = 80) -> str:
 def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
     assert shown(a_run()) == (
         "───────────────── sentiment · camembert-base · FR · job 1 of 1 ─────────────────\n"
-        "110.6 M parameters on cpu, batch size 32, learning rate 5e-05, best by f1_macro,\n"
-        "41 texts over 512 tokens cut\n"
+        "110.6 M parameters, cpu float32, batch size 32, learning rate 5e-05, best \n"
+        "f1_macro, 41 texts over 512 tokens cut\n"
         "epoch  train loss  val loss  accuracy  macro F1  weakest class      time\n"
         "    1      1.0312    0.9120     0.571     0.571  neutral 0.47       41 s  ★ best\n"
         "    2      0.5156    0.9120     0.636     0.636  neutral 0.54       41 s  ★ best\n"
@@ -221,7 +221,7 @@ def test_plain_lines_hold_every_score_of_an_epoch() -> None:
         summary(event)
     assert sink.getvalue() == (
         "sentiment · camembert-base · FR: 1,838 train, 323 validation, 869 test; 3 epochs, batch "
-        "size 32, learning rate 5e-05, 41 texts over 512 tokens cut; cpu\n"
+        "size 32, learning rate 5e-05, 41 texts over 512 tokens cut; cpu, float32\n"
         "sentiment · camembert-base · FR: epoch 1  train_loss 1.0312  val_loss 0.9120  "
         "accuracy 0.571  f1_macro 0.571  weakest neutral 0.47  41 s  best\n"
         "sentiment · camembert-base · FR: epoch 2  train_loss 0.5156  val_loss 0.9120  "

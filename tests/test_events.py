@@ -86,7 +86,9 @@ ODD = made_job(
     model="../\\",
     identifier='"',
 )
-STARTED = JobStarted(JOB, "20260102_030405", 5, 2, 0, 3, 16, 5e-5, 64, 0, "f1_macro", "cpu", 99)
+STARTED = JobStarted(
+    JOB, "20260102_030405", 5, 2, 0, 3, 16, 5e-5, 64, 0, "f1_macro", "cpu", "float32", 99
+)
 EVENTS: list[Event] = [
     RunStarted("20260102_030405", "quick", "training_logs/X", "models/X", (JOB, ODD)),
     STARTED,

@@ -70,7 +70,7 @@ def from_journals(folder: Path) -> tuple[str, str]:
 
 
 def started(job: Job) -> JobStarted:
-    return JobStarted(job, "t", 9, 3, 0, 2, 16, 5e-5, 64, 0, "f1_macro", "cpu", 99)
+    return JobStarted(job, "t", 9, 3, 0, 2, 16, 5e-5, 64, 0, "f1_macro", "cpu", "float32", 99)
 
 
 def test_two_epochs_and_an_end_make_these_two_files(tmp_path: Path) -> None:
@@ -84,8 +84,7 @@ def test_two_epochs_and_an_end_make_these_two_files(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_not_done_has_its_best_epoch_so_far_and_empty_cells(tmp_path: Path) -> None:
-    csv = CategoryCsv(tmp_path)
-    record(csv, made_epoch(JOB), made_epoch(JOB, 2, f1=0.75, is_best=True))
+    record(CategoryCsv(tmp_path), made_epoch(JOB), made_epoch(JOB, 2, f1=0.75, is_best=True))
 
     (line,) = files(tmp_path)[1].splitlines()[5:]
     assert line.startswith("j0001,org/bert,sentiment,,MULTI,20260102_030402,2,")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from llm_tool import __version__
 from llm_tool.errors import StudioError
 from llm_tool.events import JobFailed
 from llm_tool.logs import Session, journal, read_metrics
-from llm_tool.logs.journal import read_records
-from llm_tool.logs.metrics_csv import training_text
 from llm_tool.plan import Job, Task
 from tests.test_events import made_end, made_epoch, made_job
 
@@ -268,32 +265,3 @@ def test_a_logs_folder_that_cannot_be_made_is_an_error_that_says_so(logs: Path) 
 
     with pytest.raises(StudioError, match="Making the session's folder failed"):
         run(Session(logs), new_job())
-
-
-def work(logs: str, barrier: Any) -> None:  # noqa: ANN401 - its class is a detail of the platform
-    session = Session(logs, NOON)
-    barrier.wait(60)
-    with session.run([new_job(), new_job()], {}, {}) as jobs:
-        for epoch in range(1, 11):
-            for job in jobs:
-                session.record(made_epoch(job, epoch))
-
-
-def test_two_processes_in_one_session_lose_no_row(logs: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    barrier = spawn.Barrier(2)
-    workers = [spawn.Process(target=work, args=(str(logs), barrier)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    folder = logs / NOON / "sentiment"
-    table = read_metrics(folder / "training.csv")
-    rows = list(table[["model_identifier", "epoch"]].itertuples(index=False, name=None))
-    assert rows == [(f"j000{n}", epoch) for n in (1, 2, 3, 4) for epoch in range(1, 11)]
-    text = training_text(read_records(folder).values())
-    assert (folder / "training.csv").read_text("utf-8") == text
-    facts = facts_of(Session(logs, NOON))
-    assert [facts["status"], *(run["status"] for run in facts["runs"])] == ["done"] * 3

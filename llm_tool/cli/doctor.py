@@ -61,10 +61,11 @@ def _findings(folders: list[str]) -> Iterator[Finding]:
 
 def _training_device() -> Finding:
     try:
-        from llm_tool.trainers.pretrained import best_device
+        from llm_tool.trainers.device import best_device, best_precision
     except ImportError as error:
         return "broken", "training device", f"torch cannot be loaded: {error}"
-    return "ok", "training device", str(best_device())
+    device = best_device()
+    return "ok", "training device", f"{device}, {best_precision(device)}"
 
 
 def _embedded() -> Finding:

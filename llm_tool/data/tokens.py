@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
+_POOL = 8  # batches whose examples are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,27 @@ def micro_batches(
 
 
 def shuffled_batches(
-    examples: int, batch_size: int, rng: np.random.Generator
+    lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the positions of an epoch's batches: every example once, in random order."""
-    order = rng.permutation(examples)
-    for start in range(0, examples, batch_size):
-        yield order[start : start + batch_size]
+    """Yield the positions of an epoch's batches: every example once, in random order.
+
+    Examples are shuffled, sorted by length within pools of eight batches, and the batches are
+    shuffled again: little padding, and other neighbours in every epoch.
+
+    Args:
+        lengths: Tokens of every example.
+        batch_size: Examples of a batch; the last batch may be smaller.
+        rng: Where chance comes from.
+    """
+    order = rng.permutation(len(lengths))
+    pool = _POOL * batch_size
+    batches = []
+    for start in range(0, len(order), pool):
+        own = order[start : start + pool]
+        own = own[np.argsort(lengths[own], kind="stable")]
+        batches += [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
+    for number in rng.permutation(len(batches)):
+        yield batches[number]
 
 
 def pad(token_ids: Sequence[Ids], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -33,7 +33,7 @@ def describe(event: Event) -> str:
             f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
             f"{event.epochs} epochs, batch size {event.batch_size}, "
             f"learning rate {event.learning_rate:g}, {event.cut:,} texts over "
-            f"{event.max_length} tokens cut; {event.device}"
+            f"{event.max_length} tokens cut; {event.device}, {event.precision}"
         )
     if isinstance(event, EpochEnded):
         return _epoch_line(event)

@@ -68,8 +68,8 @@ class RunDisplay:
         cut = f", {event.cut:,} texts over {event.max_length:,} tokens cut" if event.cut else ""
         self._console.print(
             Text(
-                f"{event.parameters / 1e6:.1f} M parameters on {event.device}, batch size "
-                f"{event.batch_size}, learning rate {event.learning_rate:g}, best by "
+                f"{event.parameters / 1e6:.1f} M parameters, {event.device} {event.precision}, "
+                f"batch size {event.batch_size}, learning rate {event.learning_rate:g}, best "
                 f"{event.monitor}{cut}",
                 style=QUIET,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,8 @@ from llm_tool.logs.session import Session, timestamp
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.plan import Job
 from llm_tool.trainers import saving
+from llm_tool.trainers.device import TOKEN_BUDGET, autocast, best_device, best_precision
 from llm_tool.trainers.metrics import f1_macro_interval, score
-from llm_tool.trainers.pretrained import best_device
-
-# Padded tokens in one forward pass. On a CPU small pieces stay in the cache; a GPU wants large
-# ones. The effective batch does not depend on it: gradients are accumulated to batch_size.
-TOKEN_BUDGET = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
 _DEFAULT_THREADS = torch.get_num_threads()
 
@@ -104,6 +100,8 @@ def run_training(
     if not len(data.train) or not len(data.validation):
         raise StudioError(f"{job.title} has no rows to train on or to validate with.")
     settings = (settings or TrainingSettings()).resolved(len(data.train), model.config.hidden_size)
+    precision = settings.precision or best_precision(best_device())
+    settings = settings.model_copy(update={"precision": precision})
     session = session or Session(logs_dir, session_id)
     emit = in_order(session.record, shielded(on_event or PlainSummary()))
     alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
@@ -166,8 +164,9 @@ def train_epochs(
     """Train epoch by epoch; yield each epoch's number and what its pass over the rows gave.
 
     AdamW with linear warm-up and decay (Devlin et al. 2019), weight decay on matrices only,
-    gradients clipped by norm. A batch is ``batch_size`` random rows; it goes through the model
-    in pieces of similar length, whose gradients add up to exactly the batch's.
+    gradients clipped by norm. A batch is ``batch_size`` rows of similar length (see
+    ``shuffled_batches``); long ones go through the model in pieces, whose gradients add up to
+    exactly the batch's.
     """
     epochs, batch_size = settings.epochs or 1, settings.batch_size or 1
     _seed_everything(job.seed, settings.threads)
@@ -183,10 +182,11 @@ def train_epochs(
         model.train()
         rng = np.random.default_rng([job.seed, epoch])
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
-        for number, batch in enumerate(shuffled_batches(len(train), batch_size, rng), start=1):
+        for number, batch in enumerate(shuffled_batches(lengths, batch_size, rng), start=1):
             # 1. forward and backward, piece by piece
             for piece in micro_batches(batch, lengths, budget):
-                logits, labels = _forward(model, tokenizer, train, piece, device)
+                with autocast(device, settings.precision or "float32"):
+                    logits, labels = _forward(model, tokenizer, train, piece, device)
                 loss = cross_entropy(logits, labels, reduction="sum")
                 (loss / len(batch)).backward()
                 loss_sum += loss.item()
@@ -212,7 +212,10 @@ def _check_finite(loss: float, where: str) -> None:
 
 
 def predict_logits(model: Any, tokenizer: Any, examples: Examples) -> NDArray[np.float32]:  # noqa: ANN401
-    """Return the model's outputs for examples, shape (examples, classes), in their order."""
+    """Return the model's outputs for examples, shape (examples, classes), in their order.
+
+    In float32, so that what is recorded is what the saved model gives anywhere.
+    """
     device = next(model.parameters()).device
     outputs = np.zeros((len(examples), model.config.num_labels), dtype=np.float32)
     pieces = micro_batches(range(len(examples)), examples.lengths, 2 * TOKEN_BUDGET[device.type])
@@ -232,18 +235,11 @@ def _forward(
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     ids, mask = pad([examples.token_ids[i] for i in piece], tokenizer.pad_token_id)
-    with _autocast(device):
-        output = model(
-            input_ids=torch.from_numpy(ids).to(device),
-            attention_mask=torch.from_numpy(mask).to(device),
-        )
+    output = model(
+        input_ids=torch.from_numpy(ids).to(device),
+        attention_mask=torch.from_numpy(mask).to(device),
+    )
     return output.logits.float(), torch.from_numpy(examples.labels[piece]).to(device)
-
-
-def _autocast(device: torch.device) -> AbstractContextManager[Any]:
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def _optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Optimizer:  # noqa: ANN401
@@ -282,6 +278,7 @@ def _job_started(
         cut=data.cut,
         monitor=settings.monitor,
         device=str(device),
+        precision=settings.precision or "float32",
         parameters=sum(p.numel() for p in model.parameters()),
     )
 

@@ -82,12 +82,3 @@ def _unusable(what: str, folder: Path, error: Exception) -> StudioError:
         where=visible(str(folder)),
         remedy="Choose an encoder that transformers knows, saved as safetensors.",
     )
-
-
-def best_device() -> torch.device:
-    """Return the fastest device of the machine: cuda, else mps, else cpu."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")

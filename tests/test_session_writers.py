@@ -1,0 +1,58 @@
+"""Several processes in one session: they wait for each other, and no row is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from filelock import FileLock
+
+from llm_tool.logs import Session, read_metrics
+from llm_tool.logs.journal import read_records
+from llm_tool.logs.metrics_csv import training_text
+from tests.test_events import made_epoch
+from tests.test_session import NOON, facts_of, new_job
+
+
+def test_who_records_waits_for_who_holds_the_session(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    with session.run([new_job()], {}, {}) as (job,):
+        writer = Thread(target=session.record, args=(made_epoch(job),))
+        with FileLock(session.folder / ".lock"):
+            writer.start()
+            writer.join(0.3)
+            assert writer.is_alive()
+            assert not session.run_folder(job).exists()
+        writer.join(30)
+        assert len(read_records(session.category_folder(job.task))[job.id].epochs) == 1
+
+
+def work(logs: str, barrier: Any) -> None:  # noqa: ANN401 - its class is a detail of the platform
+    session = Session(logs, NOON)
+    barrier.wait(60)
+    with session.run([new_job(), new_job()], {}, {}) as jobs:
+        for epoch in range(1, 11):
+            for job in jobs:
+                session.record(made_epoch(job, epoch))
+
+
+def test_two_processes_in_one_session_lose_no_row(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    workers = [spawn.Process(target=work, args=(str(tmp_path), barrier)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    folder = tmp_path / NOON / "sentiment"
+    table = read_metrics(folder / "training.csv")
+    rows = list(table[["model_identifier", "epoch"]].itertuples(index=False, name=None))
+    assert rows == [(f"j000{n}", epoch) for n in (1, 2, 3, 4) for epoch in range(1, 11)]
+    text = training_text(read_records(folder).values())
+    assert (folder / "training.csv").read_text("utf-8") == text
+    facts = facts_of(Session(tmp_path, NOON))
+    assert [facts["status"], *(run["status"] for run in facts["runs"])] == ["done"] * 3
