@@ -124,6 +124,13 @@ class RunConfig(TrainingSettings):
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("model")
+    @classmethod
+    def _models_have_names(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(model.strip() for model in models):
+            raise ValueError("a model has no name")
+        return models
+
     @model_validator(mode="after")
     def _shares_leave_training_rows(self) -> RunConfig:
         if self.validation_share + self.test_share >= 1:

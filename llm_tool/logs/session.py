@@ -130,9 +130,7 @@ class Session:
             facts["runs"].append(run | {"jobs": [job.id for job in named]})
             facts |= {"status": "running", "ended": None}
             self._write(facts)
-        self._folders = {
-            (c["label_key"], c["label_value"]): c["folder"] for c in facts["categories"]
-        }
+        self._folders = _folders(facts)
         return named, len(facts["runs"]) - 1
 
     def _end_run(self, number: int, status: Status) -> None:
@@ -140,7 +138,8 @@ class Session:
             facts = self._read()
             facts["runs"][number] |= {"status": status, "ended": timestamp()}
             still = any(run["status"] == "running" for run in facts["runs"])
-            facts |= {"status": "running" if still else status, "ended": timestamp()}
+            if not still:
+                facts |= {"status": status, "ended": timestamp()}
             self._write(facts)
 
     def _read(self) -> dict[str, Any]:
@@ -167,7 +166,10 @@ class Session:
 
     def category_name(self, task: Task) -> str:
         """Return the name of the folder of a task's category."""
-        return self._folders[task.label_key, task.label_value]
+        category = (task.label_key, task.label_value)
+        if category not in self._folders:  # the run was started by another object or process
+            self._folders = _folders(self._read())
+        return self._folders[category]
 
     def category_folder(self, task: Task) -> Path:
         """Return the folder of a task's category."""
@@ -211,6 +213,10 @@ def _assign_folders(known: list[dict[str, str]], tasks: Iterable[Task]) -> list[
         folder = unique_name(raw, {*_FILES, *(c["folder"] for c in categories)})
         categories.append({"label_key": key, "label_value": value, "folder": folder})
     return categories
+
+
+def _folders(facts: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return {(c["label_key"], c["label_value"]): c["folder"] for c in facts["categories"]}
 
 
 def _versions() -> dict[str, str]:

@@ -265,8 +265,9 @@ def _offline_choices() -> str:
 
 
 def cached_models() -> list[str]:
-    """Return the hub ids of the models in the local hub cache."""
+    """Return the hub ids of the models whose weights are in the local hub cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    folders = sorted(Path(HF_HUB_CACHE).glob("models--*"))
-    return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
+    weights = Path(HF_HUB_CACHE).glob("models--*/snapshots/*/*.safetensors")
+    names = sorted({path.parents[2].name for path in weights})
+    return [name.removeprefix("models--").replace("--", "/") for name in names]

@@ -29,6 +29,13 @@ def load_tokenizer(folder: Path) -> tuple[Any, int]:
         )
     except Exception as error:  # damaged files raise what they like, tokenizers a bare Exception
         raise _unusable("tokenizer", folder, error) from error
+    # transformers makes an empty vocabulary up where the folder has none.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise StudioError(
+            "The folder has no vocabulary for a tokenizer.",
+            where=visible(str(folder)),
+            remedy="Save the tokenizer beside the model: tokenizer.save_pretrained(folder).",
+        )
     if tokenizer.pad_token_id is None:
         raise StudioError(
             "The tokenizer has no padding token.",
@@ -54,18 +61,36 @@ def load_model(folder: Path, classes: Sequence[str], seed: int) -> Any:  # noqa:
     _quieten()
     torch.manual_seed(seed)
     try:
-        return AutoModelForSequenceClassification.from_pretrained(
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=len(classes),
             id2label=dict(enumerate(classes)),
             label2id={name: i for i, name in enumerate(classes)},
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
         )
     except Exception as error:  # safetensors and strict configurations have errors of their own
         raise _unusable("model", folder, error) from error
+    _refuse_untrained(model, loading, folder)
+    return model
+
+
+def _refuse_untrained(model: Any, loading: dict[str, Any], folder: Path) -> None:  # noqa: ANN401
+    """Refuse an encoder whose tensors the weights do not hold; only head and pooler may be new."""
+    missing = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    encoder = f"{model.base_model_prefix}."
+    untrained = sorted(n for n in missing if n.startswith(encoder) and "pooler" not in n)
+    if untrained:
+        raise StudioError(
+            f"The weights do not fit the model: {len(untrained)} tensors are missing or of "
+            f"another shape, the first is {visible(untrained[0])}.",
+            where=visible(str(folder)),
+            remedy="Check that config.json and the weights belong together.",
+        )
 
 
 def _quieten() -> None:
