@@ -139,13 +139,14 @@ class RunConfig(TrainingSettings):
 
     def command(self) -> list[str]:
         """Return the words of the command line that does the same without questions."""
-        words = ["llm-tool", "train", self.mode]
-        if self.data != DEMO_DATA:
-            # A file name that starts with a dash would be read as a flag.
-            words.append(f"./{self.data}" if self.data.startswith("-") else self.data)
-        for name, value in self.chosen().items():
-            if name in {"mode", "data", "session_id"}:
+        # A file name that starts with a dash would be read as a flag.
+        data = f"./{self.data}" if self.data.startswith("-") else self.data
+        words = ["llm-tool", "train", self.mode, data]
+        chosen = self.chosen()
+        for name in [*FLAGS, *(name for name in chosen if name not in FLAGS)]:
+            if name in {"mode", "data"} or name not in chosen:
                 continue
+            value = chosen[name]
             for one in value if isinstance(value, tuple) else (value,):
                 words += _flag(name, one)
         return words
@@ -156,17 +157,17 @@ class RunConfig(TrainingSettings):
         return {name: value for name, value in self if value != fields[name].get_default()}
 
 
-# Settings that have a flag of their own; every other one goes through --set.
+# Settings that have a flag of their own, as a command names them; all others go through --set.
 FLAGS = {
     "text_column": "-t",
     "label": "-l",
-    "model": "-m",
     "language_column": "--language-column",
     "id_column": "--id-column",
     "group_column": "--group-column",
     "split_column": "--split-column",
     "encoding": "--encoding",
     "delimiter": "--delimiter",
+    "model": "-m",
     "languages": "--languages",
     "epochs": "--epochs",
     "batch_size": "--batch-size",
@@ -178,6 +179,7 @@ FLAGS = {
     "seed": "--seed",
     "logs_dir": "--logs-dir",
     "models_dir": "--models-dir",
+    "session_id": "--session-id",
 }
 
 

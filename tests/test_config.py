@@ -61,21 +61,24 @@ def test_a_configuration_survives_yaml(keys: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("keys", "command"),
     [
-        ({}, "llm-tool train quick"),
+        ({}, "llm-tool train quick demo"),
         ({"data": "my tweets.csv"}, "llm-tool train quick 'my tweets.csv'"),
         (
             {"data": "a.csv", "label": ("x", "y"), "model": ("EN=a", "FR=b"), "epochs": 3},
-            "llm-tool train quick a.csv --epochs 3 -l x -l y -m EN=a -m FR=b",
+            "llm-tool train quick a.csv -l x -l y -m EN=a -m FR=b --epochs 3",
         ),
         ({"data": "-x.csv"}, "llm-tool train quick ./-x.csv"),
-        ({"text_column": "-t"}, "llm-tool train quick -t-t"),
-        ({"language_column": "--x"}, "llm-tool train quick --language-column=--x"),
-        ({"delimiter": ";"}, "llm-tool train quick --delimiter ';'"),
+        ({"text_column": "-t"}, "llm-tool train quick demo -t-t"),
+        ({"language_column": "--x"}, "llm-tool train quick demo --language-column=--x"),
+        ({"delimiter": ";"}, "llm-tool train quick demo --delimiter ';'"),
         (
             {"small_classes": "drop", "test_share": 0.2},
-            "llm-tool train quick --set test_share=0.2 --set small_classes=drop",
+            "llm-tool train quick demo --set test_share=0.2 --set small_classes=drop",
         ),
-        ({"session_id": "20260101_120000"}, "llm-tool train quick"),
+        (
+            {"session_id": "20260101_120000"},
+            "llm-tool train quick demo --session-id 20260101_120000",
+        ),
     ],
 )
 def test_the_printed_command_asks_for_what_differs_from_the_defaults(

@@ -115,14 +115,19 @@ def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
     )
 
 
-def test_the_best_model_of_a_category_is_marked_when_there_are_several() -> None:
-    jobs = (job(number=1), job("EN", number=2))
+@pytest.mark.parametrize(
+    ("languages", "marks"), [(("FR", "FR"), [False, True]), (("FR", "EN"), [False, False])]
+)
+def test_the_best_of_several_models_is_marked_if_they_learned_the_same_rows(
+    languages: tuple[str, str], marks: list[bool]
+) -> None:
+    jobs = (job(languages[0], number=1), job(languages[1], number=2))
     run = RunStarted("s", "quick", "logs", "models", jobs)
     done = [run, ended(jobs[0], 0.6), ended(jobs[1], 0.7), RunEnded("s", "done", 2, 0, 1.0)]
 
     lines = shown(done).splitlines()
 
-    assert [line.endswith("★") for line in lines if line.startswith("sentiment")] == [False, True]
+    assert [line.endswith("★") for line in lines if line.startswith("sentiment")] == marks
 
 
 def test_a_failed_job_says_what_where_and_what_to_do() -> None:

@@ -14,7 +14,7 @@ from llm_tool.data.dataset import Dataset
 from llm_tool.data.loaders import Table
 from llm_tool.events import JobEnded, RunEnded, RunStarted, Scores
 from llm_tool.logs.summary import duration
-from llm_tool.plan import Plan
+from llm_tool.plan import Plan, Task
 from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import shorten, visible
 
@@ -132,14 +132,14 @@ def _number(value: float | None) -> str:
 def show_result(
     console: Console, run: RunStarted, done: Sequence[JobEnded], ended: RunEnded
 ) -> None:
-    """Print what came out of a run, the best model of each category marked, and where it is."""
+    """Print what came out of a run, the best of rival models marked, and where it is."""
     rule(console, "Result")
-    best: dict[tuple[str, str], JobEnded] = {}
-    for result in done:
-        task = result.job.task
-        champion = best.setdefault((task.label_key, task.label_value), result)
+    best: dict[tuple[Task, str], JobEnded] = {}
+    for result in done:  # models of different languages are not scored on the same rows
+        contest = (result.job.task, result.job.language)
+        champion = best.setdefault(contest, result)
         if result.best.scores.f1_macro > champion.best.scores.f1_macro:
-            best[task.label_key, task.label_value] = result
+            best[contest] = result
     if done:
         _result_table(console, done, list(best.values()))
     jobs = len(run.jobs)
