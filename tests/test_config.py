@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_tool.config import (
+    FLAGS,
     RunConfig,
     TrainingSettings,
     make_config,
@@ -27,7 +28,7 @@ chosen = st.fixed_dictionaries(
         "data": words,
         "text_column": words,
         "label": st.lists(words, max_size=3).map(tuple),
-        "model": st.lists(words, min_size=1, max_size=3).map(tuple),
+        "model": st.lists(words.filter(str.strip), min_size=1, max_size=3).map(tuple),
         "language_column": st.none() | words,
         "languages": st.sampled_from([None, "per-language", "multilingual"]),
         "epochs": st.none() | st.integers(1, 99),
@@ -231,3 +232,16 @@ def test_an_error_reads_as_one_line() -> None:
     error = StudioError("It is wrong.", where="row 3", remedy="Change it.")
     assert str(error) == "It is wrong. (row 3) Change it."
     assert str(StudioError("It is wrong.")) == "It is wrong."
+
+
+@pytest.mark.parametrize("model", ["", "  "])
+def test_a_model_without_a_name_is_refused(model: str) -> None:
+    with pytest.raises(StudioError, match="a model has no name"):
+        make_config({"model": model})
+
+
+def test_the_readme_or_a_flag_names_every_setting() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    unnamed = set(RunConfig.model_fields) - set(FLAGS) - {"mode", "data"}
+    assert [name for name in sorted(unnamed) if f"`{name}`" not in readme] == []
+    assert all(field.description for field in RunConfig.model_fields.values())

@@ -94,8 +94,8 @@ def shown(events: list[Event], width: int = 80) -> str:
 def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
     assert shown(a_run()) == (
         "───────────────── sentiment · camembert-base · FR · job 1 of 1 ─────────────────\n"
-        "110.6 M parameters, cpu float32, batch size 32, learning rate 5e-05, best \n"
-        "f1_macro, 41 texts over 512 tokens cut\n"
+        "110.6 M parameters, cpu float32, batch 32, learning rate 5e-05, best f1_macro, \n"
+        "41 texts over 512 tokens cut\n"
         "epoch  train loss  val loss  accuracy  macro F1  weakest class      time\n"
         "    1      1.0312    0.9120     0.571     0.571  neutral 0.47       41 s  ★ best\n"
         "    2      0.5156    0.9120     0.636     0.636  neutral 0.54       41 s  ★ best\n"

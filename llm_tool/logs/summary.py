@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted, RunEnded
-from llm_tool.text import visible
+from llm_tool.text import plural, visible
 
 
 class PlainSummary:
@@ -31,9 +31,9 @@ def describe(event: Event) -> str:
         return (
             f"{visible(event.job.title)}: {event.train_rows:,} train, "
             f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
-            f"{event.epochs} epochs, batch size {event.batch_size}, "
-            f"learning rate {event.learning_rate:g}, {event.cut:,} texts over "
-            f"{event.max_length} tokens cut; {event.device}, {event.precision}"
+            f"{plural(event.epochs, 'epoch')}, batch size {event.batch_size}, "
+            f"learning rate {event.learning_rate:g}, {plural(event.cut, 'text')} over "
+            f"{event.max_length:,} tokens cut; {event.device}, {event.precision}"
         )
     if isinstance(event, EpochEnded):
         return _epoch_line(event)

@@ -24,7 +24,7 @@ from llm_tool.logs.summary import duration
 from llm_tool.studio.epochs import EpochTable
 from llm_tool.studio.panels import show_classes, show_result
 from llm_tool.studio.theme import BAD, GOOD, QUIET, rule, show_error
-from llm_tool.text import shorten, visible
+from llm_tool.text import plural, shorten, visible
 
 
 class RunDisplay:
@@ -65,11 +65,13 @@ class RunDisplay:
         number = self._finished + 1
         jobs = len(self._run.jobs) if self._run else number
         rule(self._console, f"{event.job.title} · job {number} of {jobs}")
-        cut = f", {event.cut:,} texts over {event.max_length:,} tokens cut" if event.cut else ""
+        cut = f", {plural(event.cut, 'text')} over {event.max_length:,} tokens cut" * bool(
+            event.cut
+        )
         self._console.print(
             Text(
                 f"{event.parameters / 1e6:.1f} M parameters, {event.device} {event.precision}, "
-                f"batch size {event.batch_size}, learning rate {event.learning_rate:g}, best "
+                f"batch {event.batch_size}, learning rate {event.learning_rate:g}, best "
                 f"{event.monitor}{cut}",
                 style=QUIET,
             )
