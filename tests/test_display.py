@@ -149,8 +149,8 @@ def test_a_failed_job_says_what_where_and_what_to_do() -> None:
 def test_header_and_rows_have_one_width_and_never_wrap(
     languages: tuple[str, ...], width: int
 ) -> None:
-    of = job("MULTI", languages)
-    table = EpochTable(of.task, width)
+    of = job("MULTI" if len(languages) > 1 else languages[0], languages)
+    table = EpochTable(of, width)
     lines = [*table.header(), table.row(epoch(1, 0.571, True, of))]
 
     assert max(map(len, lines)) <= width
@@ -159,9 +159,14 @@ def test_header_and_rows_have_one_width_and_never_wrap(
     assert lines[-1].endswith("★ best")
 
 
+def test_a_model_of_one_language_shows_no_column_for_the_others() -> None:
+    (header,) = EpochTable(job("EN", ("EN", "FR")), 80).header()
+    assert "EN" not in header
+
+
 def test_two_languages_have_their_own_scores_in_80_columns() -> None:
     of = job("MULTI", ("EN", "FR"))
-    table = EpochTable(of.task, 80)
+    table = EpochTable(of, 80)
     assert [*table.header(), table.row(epoch(1, 0.571, True, of))] == [
         "         loss                    F1",
         "epoch   train     val   acc.    all     EN     FR  weakest class    time",
@@ -170,7 +175,7 @@ def test_two_languages_have_their_own_scores_in_80_columns() -> None:
 
 
 def test_wider_terminals_show_speed_and_learning_rate_too() -> None:
-    (header,) = EpochTable(job().task, 120).header()
+    (header,) = EpochTable(job(), 120).header()
     assert header.endswith("weakest class     tok/s  learning rate    time")
 
 

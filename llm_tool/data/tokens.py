@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
+Tokenizer: TypeAlias = Any  # a tokenizer of transformers, which has no one type for them
 _POOL = 8  # batches whose examples are sorted by length together
 
 
@@ -39,7 +40,7 @@ class Examples:
 class TokenStore:
     """The token ids of a dataset's rows under one tokenizer, each row tokenised once."""
 
-    def __init__(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> None:  # noqa: ANN401
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> None:
         """Keep ids of at most ``max_length`` tokens, special tokens included.
 
         Args:

@@ -41,17 +41,21 @@ class RunDisplay:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        shows = {
-            RunStarted: self._run_started,
-            JobStarted: self._job_started,
-            BatchEnded: self._batch_ended,
-            EpochEnded: self._epoch_ended,
-            JobEnded: self._job_ended,
-            JobFailed: self._job_failed,
-            RunEnded: self._run_ended,
-        }
-        show = shows[type(event)]
-        show(event)  # type: ignore[operator]  # each method takes its own kind of event
+        match event:
+            case RunStarted():
+                self._run_started(event)
+            case JobStarted():
+                self._job_started(event)
+            case BatchEnded():
+                self._batch_ended(event)
+            case EpochEnded():
+                self._epoch_ended(event)
+            case JobEnded():
+                self._job_ended(event)
+            case JobFailed():
+                self._job_failed(event)
+            case RunEnded():
+                self._run_ended()
 
     def _run_started(self, event: RunStarted) -> None:
         self._run, self._started = event, time.monotonic()
@@ -76,7 +80,7 @@ class RunDisplay:
                 style=QUIET,
             )
         )
-        self._table = EpochTable(event.job.task, self._console.width)
+        self._table = EpochTable(event.job, self._console.width)
         for line in self._table.header():
             self._print_line(line, QUIET)
 
@@ -100,7 +104,7 @@ class RunDisplay:
         show_error(self._console, error)
         self._console.print()
 
-    def _run_ended(self, _: RunEnded) -> None:
+    def _run_ended(self) -> None:
         if self._progress is not None:
             self._progress.stop()
 

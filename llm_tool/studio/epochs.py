@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llm_tool.events import EpochEnded
-from llm_tool.plan import Task
+from llm_tool.plan import MULTILINGUAL, Job
 from llm_tool.studio.theme import fit
 from llm_tool.text import shorten, visible
 
@@ -25,15 +25,15 @@ class EpochColumn:
 
 
 class EpochTable:
-    """Chooses the columns for a task and a width, and writes header and rows as plain text.
+    """Chooses the columns for a job and a width, and writes header and rows as plain text.
 
     With one language everything fits in 80 columns under one header line. More languages get a
     column each; if that takes more room than there is, the header becomes two lines, and then
     the least important columns go.
     """
 
-    def __init__(self, task: Task, width: int) -> None:
-        languages = task.languages if len(task.languages) > 1 else ()
+    def __init__(self, job: Job, width: int) -> None:
+        languages = job.task.languages if job.language == MULTILINGUAL else ()
         layouts = list(_layouts(languages))
         self._columns = next((c for c in layouts if _width(c) <= width), layouts[-1])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from llm_tool.config import DEMO_DATA, RunConfig, make_config
-from llm_tool.data.columns import Columns, guess_columns, profile
+from llm_tool.data.columns import Columns, guess_columns, is_missing, profile
 from llm_tool.data.dataset import open_table
 from llm_tool.data.loaders import FORMATS, Table
 from llm_tool.errors import StudioError
@@ -21,7 +21,7 @@ from llm_tool.modes.planning import prepare
 from llm_tool.studio.panels import show_columns, show_plan, show_table
 from llm_tool.studio.runs import Warmup
 from llm_tool.studio.theme import show_error
-from llm_tool.studio.wizard import BACK, Asker, Option
+from llm_tool.studio.wizard import BACK, Answer, Asker, Back, Option
 from llm_tool.text import shorten, visible
 from llm_tool.trainers.model_sources import (
     EMBEDDED,
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from llm_tool.data.dataset import Dataset
     from llm_tool.plan import Plan
 
+    Ready = tuple[RunConfig, Dataset, Plan]
+
 SKIP = object()
 _NONE, _OTHER = "none", object()
 _FILES_SHOWN = 30
+_LANGUAGES_ASKED = 20  # with more, the column is hardly one of languages
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Draft:
 Step = Callable[[Draft], object]
 
 
-def set_up(draft: Draft) -> tuple[RunConfig, Dataset, Plan] | None:
+def set_up(draft: Draft) -> Ready | None:
     """Ask for everything that a run needs; ``None`` when the user goes back to the menu."""
     position, direction = 0, 1
     while position >= 0:
@@ -79,8 +82,8 @@ def set_up(draft: Draft) -> tuple[RunConfig, Dataset, Plan] | None:
             position += direction
             continue
         ready = _confirm(draft)
-        if ready is not BACK:
-            return ready  # type: ignore[return-value]  # BACK was the only other kind
+        if not isinstance(ready, Back):
+            return ready
         position, direction = len(STEPS) - 1, -1
     return None
 
@@ -185,9 +188,9 @@ def _ask_role(draft: Draft, role: str, question: str, without: str) -> object:
     answer = draft.asker.choose(question, options, default)
     outcome = _keep(draft, f"{role}_column", answer, unless=guessed or _NONE)
     if role == "language" and outcome is not BACK:
-        column = None if answer == _NONE else table.frame[answer].tolist()
-        values = sorted({str(v).strip().upper() for v in column or () if str(v).strip()})
-        draft.languages = values[:20]
+        cells = [] if answer == _NONE else list(table.frame[str(answer)])
+        spoken = {str(cell).strip().upper() for cell in cells if not is_missing(cell)}
+        draft.languages = sorted(spoken)[:_LANGUAGES_ASKED]
     return outcome
 
 
@@ -225,7 +228,7 @@ def _ask_model(draft: Draft) -> object:
     return _keep(draft, "model", tuple(models))
 
 
-def _choose_model(draft: Draft, question: str, languages: Sequence[str]) -> Any:  # noqa: ANN401
+def _choose_model(draft: Draft, question: str, languages: Sequence[str]) -> Answer:
     """Ask for a model; those that know the languages first, any other by its name."""
     options = _model_options(languages, hub_answers=draft.warmup.hub_answers())
     usable = [option[1] for option in options if len(option) == 2]
@@ -303,7 +306,7 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def _confirm(draft: Draft) -> object:
+def _confirm(draft: Draft) -> Ready | Back | None:
     """Show the plan and ask whether to start; returns what to run, ``None`` or ``BACK``."""
     try:
         config = draft.config
@@ -319,10 +322,12 @@ def _confirm(draft: Draft) -> object:
     show_plan(draft.console, plan, config, dataset)
     answer = draft.asker.choose(
         "Start?",
-        [("start training", "start"), ("go back and change something", BACK), ("menu", None)],
+        [("start training", "start"), ("go back and change something", BACK), ("menu", "menu")],
         default="start",
     )
-    return (config, dataset, plan) if answer == "start" else answer
+    if answer == "start":
+        return config, dataset, plan
+    return None if answer == "menu" else BACK
 
 
 def _keep(draft: Draft, key: str, answer: object, unless: object = None) -> object:

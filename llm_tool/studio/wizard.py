@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import questionary
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
@@ -17,11 +17,12 @@ from questionary import Choice, Question, Separator, Style
 from llm_tool.errors import StudioError
 
 
-class _Back:
+class Back:
     """The type of ``BACK``."""
 
 
-BACK: Final = _Back()
+BACK: Final = Back()
+Answer: TypeAlias = Any  # a value of the options, a text, or BACK
 Option = tuple[str, Any] | tuple[str, Any, str]  # title, value, why it cannot be chosen
 
 _HINT = "(Esc: back)"
@@ -57,17 +58,20 @@ class Asker:
             )
         self._numbered = numbered
 
-    def choose(self, question: str, options: Sequence[Option | None], default: Any = None) -> Any:  # noqa: ANN401
+    def choose(
+        self, question: str, options: Sequence[Option | None], default: object = None
+    ) -> Answer:
         """Ask for one of several options; ``None`` among them is a dividing line."""
         if self._numbered:
             return self._choose_by_number(question, options, default)
         choices = [_choice(option) for option in options]
+        first: Answer = default if any(o and o[1] == default for o in options) else None
         long = len(choices) >= _LONG
         return _ask(
             questionary.select(
                 question,
                 choices=choices,
-                default=default if any(o and o[1] == default for o in options) else None,
+                default=first,
                 qmark="?",
                 pointer="›",
                 style=_STYLE,
@@ -79,7 +83,7 @@ class Asker:
 
     def _choose_by_number(
         self, question: str, options: Sequence[Option | None], default: object
-    ) -> Any:  # noqa: ANN401
+    ) -> Answer:
         usable = [o for o in options if o and len(o) == 2]
         lines = [f"{i}. {option[0]}" for i, option in enumerate(usable, start=1)]
         values = [option[1] for option in usable]
@@ -95,7 +99,7 @@ class Asker:
 
     def choose_several(
         self, question: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
-    ) -> Any:  # noqa: ANN401
+    ) -> Answer:
         """Ask for one or more options; returns the list of their values."""
         if self._numbered:
             return self._choose_several_by_number(question, options, chosen)
@@ -113,7 +117,7 @@ class Asker:
 
     def _choose_several_by_number(
         self, question: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
-    ) -> Any:  # noqa: ANN401
+    ) -> Answer:
         values = [value for _, value in options]
         lines = [f"{i}. {title}" for i, (title, _) in enumerate(options, start=1)]
         sys.stdout.write("\n".join(lines) + "\n")
@@ -131,7 +135,7 @@ class Asker:
 
     def text(
         self, question: str, default: str, check: Callable[[str], bool | str] | None = None
-    ) -> Any:  # noqa: ANN401
+    ) -> Answer:
         """Ask for a line of text."""
         return _ask(
             questionary.text(
@@ -144,7 +148,7 @@ class Asker:
             )
         )
 
-    def path(self, question: str) -> Any:  # noqa: ANN401
+    def path(self, question: str) -> Answer:
         """Ask for the path of a file, completed with Tab."""
 
         def existing(text: str) -> bool | str:
@@ -159,7 +163,7 @@ def _choice(option: Option | None) -> Choice | Separator:
     return Choice(option[0], option[1], disabled=option[2] if len(option) == 3 else None)
 
 
-def _ask(question: Question) -> Any:  # noqa: ANN401
+def _ask(question: Question) -> Answer:
     """Ask; Esc gives ``BACK`` and Ctrl-C raises ``KeyboardInterrupt``."""
     keys = KeyBindings()
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import get_linear_schedule_with_warmup
 
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples, micro_batches, pad, shuffled_batches
+from llm_tool.data.tokens import Examples, Tokenizer, micro_batches, pad, shuffled_batches
 from llm_tool.errors import StudioError
 from llm_tool.events import (
     BatchEnded,
@@ -37,6 +36,7 @@ from llm_tool.plan import Job
 from llm_tool.trainers import saving
 from llm_tool.trainers.device import TOKEN_BUDGET, autocast, best_device, best_precision
 from llm_tool.trainers.metrics import f1_macro_interval, score
+from llm_tool.trainers.pretrained import Model
 
 _DEFAULT_THREADS = torch.get_num_threads()
 
@@ -62,8 +62,8 @@ class Pass:
 
 
 def run_training(
-    model: Any,  # noqa: ANN401 - any sequence classifier of transformers
-    tokenizer: Any,  # noqa: ANN401
+    model: Model,
+    tokenizer: Tokenizer,
     data: JobData,
     job: Job,
     *,
@@ -125,8 +125,8 @@ def run_training(
 
 
 def _train(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
+    model: Model,
+    tokenizer: Tokenizer,
     data: JobData,
     job: Job,
     settings: TrainingSettings,
@@ -154,8 +154,8 @@ def _train(
 
 
 def train_epochs(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
+    model: Model,
+    tokenizer: Tokenizer,
     train: Examples,
     settings: TrainingSettings,
     job: Job,
@@ -211,7 +211,7 @@ def _check_finite(loss: float, where: str) -> None:
         )
 
 
-def predict_logits(model: Any, tokenizer: Any, examples: Examples) -> NDArray[np.float32]:  # noqa: ANN401
+def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> NDArray[np.float32]:
     """Return the model's outputs for examples, shape (examples, classes), in their order.
 
     In float32, so that what is recorded is what the saved model gives anywhere.
@@ -228,8 +228,8 @@ def predict_logits(model: Any, tokenizer: Any, examples: Examples) -> NDArray[np
 
 
 def _forward(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
+    model: Model,
+    tokenizer: Tokenizer,
     examples: Examples,
     piece: NDArray[np.int64],
     device: torch.device,
@@ -242,7 +242,7 @@ def _forward(
     return output.logits.float(), torch.from_numpy(examples.labels[piece]).to(device)
 
 
-def _optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Optimizer:  # noqa: ANN401
+def _optimizer(model: Model, settings: TrainingSettings) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -258,7 +258,7 @@ def _seed_everything(seed: int, threads: int | None) -> None:
 
 
 def _job_started(
-    model: Any,  # noqa: ANN401
+    model: Model,
     data: JobData,
     job: Job,
     settings: TrainingSettings,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.data.tokens import Examples, TokenStore
+from llm_tool.data.tokens import Examples, Tokenizer, TokenStore
 from llm_tool.events import JobEnded, Observer
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
@@ -34,13 +33,13 @@ class Encoder:
         return locate(self._model)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, TokenStore]:
+    def _loaded(self) -> tuple[Tokenizer, TokenStore]:
         tokenizer, longest = load_tokenizer(self.folder)
         limit = min(self._max_length or longest, longest)
         return tokenizer, TokenStore(tokenizer, self._dataset.texts, limit)
 
     @property
-    def tokenizer(self) -> Any:  # noqa: ANN401 - a transformers tokenizer
+    def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer."""
         return self._loaded[0]
 

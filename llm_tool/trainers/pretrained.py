@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from llm_tool.data.tokens import Tokenizer
 from llm_tool.errors import StudioError
 from llm_tool.text import visible
+
+Model: TypeAlias = Any  # a sequence classifier of transformers; its auto classes have no types
+Config: TypeAlias = Any  # a configuration of transformers
 
 _UNLIMITED = 1_000_000  # transformers writes 1e30 where a tokenizer has no limit
 
 
-def load_tokenizer(folder: Path) -> tuple[Any, int]:
+def load_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
     """Return a model's tokenizer and its longest input in tokens, special tokens included.
 
     Raises:
@@ -45,14 +49,14 @@ def load_tokenizer(folder: Path) -> tuple[Any, int]:
     return tokenizer, min(tokenizer.model_max_length, _positions(config))
 
 
-def _positions(config: Any) -> int:  # noqa: ANN401 - a transformers configuration
+def _positions(config: Config) -> int:
     positions = getattr(config, "max_position_embeddings", None) or _UNLIMITED
     # RoBERTa and its relatives count positions from the padding token's id plus one.
     offset = config.model_type in {"roberta", "camembert", "xlm-roberta", "xmod", "longformer"}
     return int(positions) - (config.pad_token_id + 1 if offset else 0)
 
 
-def load_model(folder: Path, classes: Sequence[str], seed: int) -> Any:  # noqa: ANN401
+def load_model(folder: Path, classes: Sequence[str], seed: int) -> Model:
     """Return a sequence classifier with a new head for ``classes``, drawn from ``seed``.
 
     Raises:
@@ -79,7 +83,7 @@ def load_model(folder: Path, classes: Sequence[str], seed: int) -> Any:  # noqa:
     return model
 
 
-def _refuse_untrained(model: Any, loading: dict[str, Any], folder: Path) -> None:  # noqa: ANN401
+def _refuse_untrained(model: Model, loading: dict[str, Any], folder: Path) -> None:
     """Refuse an encoder whose tensors the weights do not hold; only head and pooler may be new."""
     missing = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     encoder = f"{model.base_model_prefix}."

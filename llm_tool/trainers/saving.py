@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from llm_tool import __version__
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples
+from llm_tool.data.tokens import Examples, Tokenizer
 from llm_tool.events import JobEnded
 from llm_tool.logs.files import disk_errors, safe_name
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job
+from llm_tool.trainers.pretrained import Model
 
 
 def save_predictions(
@@ -86,8 +87,8 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def save_model(
-    model: Any,  # noqa: ANN401 - any model of transformers
-    tokenizer: Any,  # noqa: ANN401
+    model: Model,
+    tokenizer: Tokenizer,
     result: JobEnded,
     settings: TrainingSettings,
     session: Session,
