@@ -97,6 +97,20 @@ class Terminal:
                 return seen
         raise AssertionError(f"{text!r} did not come within {seconds} s:\n{self.text()}")
 
+    def wait_for_question(self, question: str, seconds: float = 30) -> None:
+        """Wait until a question is the last one asked: it may stand further up, answered.
+
+        Raises:
+            AssertionError: It was not asked in time; the message shows the screen.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.read()
+            asked = [line for line in self.text().split("\n") if line.startswith("? ")]
+            if asked and question in asked[-1]:
+                return
+        raise AssertionError(f"{question!r} was not asked within {seconds} s:\n{self.text()}")
+
     def press(self, *keys: str) -> None:
         """Press keys, with a moment between them as a person leaves."""
         for key in keys:
@@ -105,7 +119,7 @@ class Terminal:
 
     def answer(self, question: str, *keys: str, seconds: float = 30) -> None:
         """Wait for a question and answer it with keys and Enter."""
-        self.wait_for(question, seconds)
+        self.wait_for_question(question, seconds)
         self.read(0.1)
         self.press(*keys, ENTER)
 

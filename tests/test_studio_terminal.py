@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,17 +40,6 @@ def answer_up_to_epochs(terminal: Terminal, model: Path) -> None:
     terminal.answer("One model for all, or one for each?")
     terminal.answer("Which model?", DOWN)
     terminal.answer("Hub id or folder of the model:", str(model))
-
-
-def wait_until_asked(terminal: Terminal, question: str, seconds: float = 30) -> None:
-    """Wait until a question is the last on the screen: it may stand further up, answered."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        terminal.read()
-        asked = [line for line in terminal.text().split("\n") if line.startswith("? ")]
-        if asked and question in asked[-1]:
-            return
-    raise AssertionError(f"{question!r} was not asked within {seconds} s:\n{terminal.text()}")
 
 
 def run_quick(terminal: Terminal, model: Path, epochs: int = 2) -> None:
@@ -99,11 +87,9 @@ def test_two_runs_of_one_launch_add_to_the_same_session(
     terminal = open_terminal("studio", lines=60)
     run_quick(terminal, tiny_bert, epochs=1)
     terminal.wait_for("2 of 2 jobs done", 90)
-    terminal.screen.reset()
-    terminal.screen.history.top.clear()
 
     run_quick(terminal, tiny_bert, epochs=1)
-    terminal.wait_for("2 of 2 jobs done", 90)
+    terminal.wait_for("2 of 2 jobs done", 90, after="Start?")
     terminal.press(CTRL_C)
     assert terminal.exit_code() == 130
 
@@ -170,7 +156,7 @@ def test_escape_goes_back_through_every_question_to_the_menu(
     ):
         terminal.read(0.2)
         terminal.press(ESC)
-        wait_until_asked(terminal, question)
+        terminal.wait_for_question(question)
     terminal.press(ESC)
     assert terminal.exit_code() == 0
 
