@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -274,7 +273,7 @@ def test_hostile_labels_stay_inside_the_folders_and_come_back_whole(
     assert {f"support_{label}" for label in HOSTILE} <= set(table.columns)
 
 
-def test_help_comes_in_under_four_tenths_of_a_second_without_heavy_libraries() -> None:
+def test_help_comes_in_under_four_tenths_of_a_second() -> None:
     command = [sys.executable, "-m", "llm_tool", "--help"]
     seconds = []
     for _ in range(5):
@@ -303,7 +302,8 @@ import sys
 from llm_tool.studio import wizard
 
 def first_question(self, question, options, default=None):
-    sys.stdout.write(",".join(m for m in ("torch", "transformers", "pandas") if m in sys.modules))
+    heavy = [m for m in ("torch", "transformers", "pandas") if m in sys.modules]
+    sys.stdout.write(f"at the first question: {heavy}")
     return wizard.BACK
 
 wizard.Asker.__init__ = lambda self, numbered=False: None
@@ -315,7 +315,7 @@ main()
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert done.stdout.endswith("stops.\n\n")
+    assert done.stdout.endswith("at the first question: []")
 
 
 def test_doctor_names_versions_device_model_hub_and_folders(run: Run) -> None:
@@ -327,9 +327,9 @@ def test_doctor_names_versions_device_model_hub_and_folders(run: Run) -> None:
         assert line in done.stdout
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
-)
-def test_doctor_fails_when_a_folder_cannot_be_written(run: Run, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert run("doctor").returncode == 1
+def test_doctor_fails_when_a_folder_cannot_be_written(run: Run, write: Callable[..., Path]) -> None:
+    write("a_file", "")
+    done = run("doctor", "--logs-dir", "a_file/logs")
+
+    assert done.returncode == 1
+    assert "a_file/logs/ cannot be written" in done.stdout
