@@ -68,7 +68,7 @@ class Session:
 
     def _free_id(self, base: str) -> str:
         number, session_id = 1, base
-        while (self.logs_dir / session_id).exists():
+        while (path := self.logs_dir / session_id).exists() or path.is_symlink():
             number += 1
             session_id = f"{base}_{number}"
         return session_id

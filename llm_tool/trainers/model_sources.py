@@ -40,7 +40,6 @@ class CatalogueEntry:
     id: str
     languages: tuple[str, ...]
     parameters: float
-    max_tokens: int
     name: str = ""
 
     def knows(self, language: str) -> bool:
