@@ -137,6 +137,24 @@ def test_a_column_called_none_can_still_be_named(write: Write) -> None:
     assert choose(path, language_column="none").language == "none"
 
 
+@pytest.mark.parametrize("word", ["detect", "Detect", "DETECT"])
+def test_detect_says_that_the_languages_are_not_in_a_column(write: Write, word: str) -> None:
+    path = table(write, "text,label,lang", TEXTS, ("a", "b"), ("en", "fr"))
+    assert choose(path, language_column=word) == Columns("text", ("label",))
+
+
+def test_a_column_called_detect_can_still_be_named(write: Write) -> None:
+    path = table(write, "text,label,detect", TEXTS, ("a", "b"), ("en", "fr"))
+    assert choose(path, language_column="detect").language == "detect"
+
+
+@pytest.mark.parametrize("flag", ["id", "group", "split"])
+def test_only_languages_can_be_detected(write: Write, flag: str) -> None:
+    path = table(write, "text,label", TEXTS, ("a", "b"))
+    said = refusal(path, **{f"{flag}_column": "detect"})
+    assert said[:2] == ("There is no column 'detect'.", f"--{flag}-column, a.csv")
+
+
 def test_a_column_that_is_named_for_one_role_is_not_guessed_for_another(write: Write) -> None:
     cells = (TEXTS, ("a", "b"), ("en", "fr"), ("x", "y"))
     path = table(write, "text,label,lang,author", *cells)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_tool.data.languages import DETECT
 from llm_tool.errors import StudioError, nearest
 from llm_tool.text import visible
 
@@ -159,7 +160,8 @@ def _is_number(text: str) -> bool:
 def choose_columns(table: Table, config: RunConfig) -> Columns:
     """Return the columns that the configuration names, the others guessed.
 
-    A column that is named for one role is not guessed for another.
+    A column that is named for one role is not guessed for another. ``none`` says that there is no
+    such column, and so does ``detect`` of the language, unless a column is called that.
 
     Raises:
         StudioError: A named column does not exist (the nearest are named), or there are no
@@ -183,7 +185,7 @@ def choose_columns(table: Table, config: RunConfig) -> Columns:
         guessed: str | None = getattr(guess, role)
         if name is None:
             roles[role] = None if guessed in asked else guessed
-        elif name.lower() == "none" and name not in table.frame.columns:
+        elif _says_none(role, name) and name not in table.frame.columns:
             roles[role] = None
         else:
             roles[role] = _existing(table, name, f"--{role}-column")
@@ -195,6 +197,10 @@ def choose_columns(table: Table, config: RunConfig) -> Columns:
             remedy=f"Name one with --label. Columns: {_listed(table.frame.columns)}.",
         )
     return Columns(guess.text, labels, **roles)
+
+
+def _says_none(role: str, name: str) -> bool:
+    return name.lower() == "none" or (role == "language" and name.lower() == DETECT)
 
 
 def _existing(table: Table, name: str | None, flag: str) -> str | None:

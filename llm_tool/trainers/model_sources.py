@@ -6,8 +6,9 @@ Only files that hold numbers and text are ever taken: safetensors, never pickles
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
@@ -29,22 +30,47 @@ _WANTED: dict[str, Any] = {
     "ignore_patterns": ["*/*"],
 }
 HUB_PATIENCE = 3.5  # seconds until the hub counts as out of reach
+# The codes of three letters of the catalogue's languages.
+_SHORTER = {
+    "ARA": "AR", "BAQ": "EU", "CES": "CS", "CHI": "ZH", "CMN": "ZH", "CZE": "CS", "DAN": "DA",
+    "DEU": "DE", "DUT": "NL", "ENG": "EN", "EUS": "EU", "FIN": "FI", "FRA": "FR", "FRE": "FR",
+    "GER": "DE", "HEB": "HE", "HIN": "HI", "HUN": "HU", "ITA": "IT", "JPN": "JA", "KOR": "KO",
+    "NLD": "NL", "NNO": "NN", "NOB": "NB", "NOR": "NO", "POR": "PT", "RON": "RO", "RUM": "RO",
+    "RUS": "RU", "SPA": "ES", "SWE": "SV", "TUR": "TR", "ZHO": "ZH",
+}  # fmt: skip
+_NO_LANGUAGE = {"MIS", "MUL", "UND", "ZXX"}  # of ISO 639: uncoded, several, undetermined, none
+_ANYONES = {"", "bert-base", EMBEDDED}  # any folder can be called that
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A known encoder. ``languages`` are codes in upper case, ``*`` for many."""
+    """A known encoder.
+
+    ``languages`` are codes of ISO 639-1 in upper case, ``*`` for about a hundred; ``parameters``
+    are millions, without a head; ``max_tokens`` is the longest input, special tokens included;
+    ``licence`` is as on the hub, ``unknown`` where the model's page states none.
+    """
 
     id: str
     languages: tuple[str, ...]
     parameters: float
+    max_tokens: int
+    licence: str
     name: str = ""
 
     def knows(self, language: str) -> bool:
-        """Tell whether the model was trained on a language (code in upper case)."""
-        return "*" in self.languages or language.split("-")[0] in self.languages
+        """Tell whether the model was trained on a language: ``EN``, ``EN-GB``, ``en_US``, ``ENG``.
+
+        A word that is not a code, such as ``ENGLISH``, is known to nobody but models of many.
+        """
+        return "*" in self.languages or _code(language) in self.languages
+
+    @property
+    def last_names(self) -> set[str]:
+        """What the model is called without a namespace, in lower case."""
+        return {self.id.lower().rpartition("/")[2], self.name.lower()}
 
 
 @cache
@@ -55,6 +81,34 @@ def catalogue() -> tuple[CatalogueEntry, ...]:
         CatalogueEntry(**{**entry, "languages": tuple(entry["languages"])})
         for entry in yaml.safe_load(text)
     )
+
+
+def unknown_languages(model: str, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages (codes in upper case) that a known model was not trained on.
+
+    None for a model that the catalogue does not have; words that are not codes are left out, for
+    nobody can tell. Namespace and case of the model do not matter: ``bert-base-uncased`` is found.
+    """
+    entry = _known(model)
+    if entry is None:
+        return ()
+    return tuple(spoken for spoken in languages if _code(spoken) and not entry.knows(spoken))
+
+
+def _known(model: str) -> CatalogueEntry | None:
+    """Return the catalogue's entry of a model: by its id, or else by the last part of that."""
+    wanted = model.lower()
+    last = re.split(r"[/\\]", wanted.rstrip("/\\"))[-1]
+    by_id = [entry for entry in catalogue() if entry.id.lower() == wanted]
+    by_name = [entry for entry in catalogue() if last in entry.last_names - _ANYONES]
+    return next(iter(by_id + by_name), None)
+
+
+def _code(language: str) -> str:
+    """Return a language's code without its region, empty for what is not a code."""
+    match = re.fullmatch(r"([A-Z]{2,3})(?:[-_].+)?", language.strip().upper())
+    code = match[1] if match else ""
+    return "" if code in _NO_LANGUAGE else _SHORTER.get(code, code)
 
 
 def model_name(model: str) -> str:
@@ -249,7 +303,7 @@ def _within(seconds: float, ask: Callable[[], T]) -> T:
 def hub_reachable() -> bool:
     """Tell whether the hub answers within ``HUB_PATIENCE`` seconds."""
     try:
-        _hub_files(catalogue()[1].id)
+        _hub_files(next(entry.id for entry in catalogue() if entry.id != EMBEDDED))
     except StudioError as error:
         return "cannot be reached" not in error.what
     return True
