@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -19,6 +19,7 @@ from llm_tool.errors import StudioError, nearest
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
 Precision = Literal["float32", "bfloat16"]
+ModeName = Literal["quick", "benchmark", "custom", "distributed", "hybrid", "reinforced"]
 DEMO_DATA = "demo"
 
 
@@ -47,13 +48,37 @@ class TrainingSettings(BaseModel):
         None, ge=1, description="Stop after this many epochs without a better one. Default: never."
     )
     threads: int | None = Field(
-        None, ge=1, description="CPU threads of a job. Default: all cores. Part of what is seeded."
+        None,
+        ge=1,
+        description="CPU threads of a job. Default: the cores, shared among the workers. Part of "
+        "what is seeded.",
     )
-
     precision: Precision | None = Field(
         None,
         description="Arithmetic of training. Default: bfloat16 where the machine has it, else "
         "float32. Scores are always computed in float32.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="Weight of each class in the loss: all the same, or the rarer the heavier.",
+    )
+    reinforced: bool | None = Field(
+        None,
+        description="After training, work on classes below the threshold. Default: only in the "
+        "mode reinforced.",
+    )
+    reinforced_threshold: float = Field(
+        0.6, gt=0, le=1, description="Classes with a validation F1 below this are weak."
+    )
+    reinforced_epochs: int = Field(2, ge=1, description="Epochs of the reinforced phase.")
+    reinforced_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Its peak learning rate. Default: half of learning_rate."
+    )
+    reinforced_oversampling: float = Field(
+        2.0, ge=1, description="How many times as often it draws the rows of weak classes."
+    )
+    reinforced_class_weight: float = Field(
+        2.0, ge=1, description="How many times as much weak classes weigh in its loss."
     )
 
     def resolved(self, train_rows: int, hidden_size: int) -> TrainingSettings:
@@ -64,11 +89,13 @@ class TrainingSettings(BaseModel):
         (Devlin et al. 2019, appendix A.3).
         """
         small = train_rows < 1000
+        rate = self.learning_rate or (1.5e-4 if hidden_size < 512 else 5e-5)
         return self.model_copy(
             update={
                 "epochs": self.epochs or epochs_for(train_rows),
                 "batch_size": self.batch_size or (16 if small else 32),
-                "learning_rate": self.learning_rate or (1.5e-4 if hidden_size < 512 else 5e-5),
+                "learning_rate": rate,
+                "reinforced_learning_rate": self.reinforced_learning_rate or rate / 2,
             }
         )
 
@@ -81,12 +108,14 @@ def epochs_for(train_rows: int) -> int:
 class RunConfig(TrainingSettings):
     """One run, as a flat set of keys: the same in YAML, behind ``--set`` and as flags."""
 
-    mode: Literal["quick"] = Field("quick", description="The run mode.")
+    mode: ModeName = Field("quick", description="The run mode.")
     data: str = Field(DEMO_DATA, description="The table of texts, or `demo` for the embedded one.")
     text_column: str | None = Field(None, description="Column with the texts. Default: guessed.")
     label: tuple[str, ...] = Field((), description="Label columns. Default: guessed.")
     language_column: str | None = Field(
-        None, description="Column with the languages. Default: guessed; `none`: no such column."
+        None,
+        description="Column with the languages. Default: guessed; `none`: no such column; "
+        "`detect`: found out from the texts.",
     )
     id_column: str | None = Field(
         None, description="Column with row ids. Default: guessed; `none`: row numbers."
@@ -97,12 +126,30 @@ class RunConfig(TrainingSettings):
     split_column: str | None = Field(
         None, description="Column with train, validation, test. Default: guessed; `none`: split."
     )
+    multi_class: tuple[str, ...] = Field(
+        (), description="Label columns for which one model tells all values apart."
+    )
+    one_vs_all: tuple[str, ...] = Field(
+        (), description="Label columns for which each value gets a yes-or-no model."
+    )
+    multi_class_limit: int = Field(
+        20,
+        ge=2,
+        description="Single-valued columns with more values are trained one-vs-all, where the "
+        "mode chooses by column.",
+    )
+    shared_encoder: bool = Field(
+        False, description="One network with an output for each label, in place of one-vs-all."
+    )
     encoding: str | None = Field(None, description="Encoding of the file. Default: detected.")
     delimiter: str | None = Field(None, description="Column separator. Default: detected.")
     validation_share: float = Field(0.15, gt=0, lt=0.9, description="Share of validation rows.")
     test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")
     small_classes: Literal["error", "drop"] = Field(
         "error", description="Classes with too few rows to be in every part: stop, or leave out."
+    )
+    long_documents: Literal["truncate", "exclude"] = Field(
+        "truncate", description="Texts longer than max_length: cut them, or leave them out."
     )
     model: tuple[str, ...] = Field(
         ("embedded",),
@@ -113,16 +160,40 @@ class RunConfig(TrainingSettings):
         None, description="One model per language, or one for all. Default: as the models say."
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of split, shuffling and weights.")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
+        (), description="Train once with each of these seeds; the split stays that of `seed`."
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Jobs trained at the same time. Default: 1; distributed: by cores and GPUs.",
+    )
     logs_dir: str = Field("training_logs", description="Folder of the logs.")
     models_dir: str = Field("models", description="Folder of the trained models.")
     session_id: str | None = Field(
         None, description="Add to this session. Default: a new one, named by date and time."
     )
 
-    @field_validator("label", "model", mode="before")
+    @field_validator("label", "model", "multi_class", "one_vs_all", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_are_a_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        elif isinstance(value, int):
+            value = [value]
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is given twice")
+        return seeds
 
     @field_validator("model")
     @classmethod
@@ -137,6 +208,20 @@ class RunConfig(TrainingSettings):
             raise ValueError("validation_share and test_share leave no training rows")
         return self
 
+    @model_validator(mode="after")
+    def _settings_agree(self) -> RunConfig:
+        both = set(self.multi_class) & set(self.one_vs_all)
+        if both:
+            raise ValueError(f"{min(both)!r} is both in multi_class and in one_vs_all")
+        if self.mode == "reinforced" and self.reinforced is False:
+            raise ValueError("the mode reinforced cannot go without its reinforced phase")
+        return self
+
+    @property
+    def reinforces(self) -> bool:
+        """Whether weak classes are worked on after training."""
+        return self.mode == "reinforced" if self.reinforced is None else self.reinforced
+
     def command(self) -> list[str]:
         """Return the words of the command line that does the same without questions."""
         # A file name that starts with a dash would be read as a flag.
@@ -147,6 +232,8 @@ class RunConfig(TrainingSettings):
             if name in {"mode", "data"} or name not in chosen:
                 continue
             value = chosen[name]
+            if name == "seeds":
+                value = ",".join(map(str, value))
             for one in value if isinstance(value, tuple) else (value,):
                 words += _flag(name, one)
         return words
@@ -165,6 +252,9 @@ FLAGS = {
     "id_column": "--id-column",
     "group_column": "--group-column",
     "split_column": "--split-column",
+    "multi_class": "--multi-class",
+    "one_vs_all": "--one-vs-all",
+    "shared_encoder": "--shared-encoder",
     "encoding": "--encoding",
     "delimiter": "--delimiter",
     "model": "-m",
@@ -175,8 +265,12 @@ FLAGS = {
     "max_length": "--max-length",
     "monitor": "--monitor",
     "patience": "--patience",
+    "reinforced": "--reinforced",
+    "long_documents": "--long-documents",
+    "workers": "--workers",
     "threads": "--threads",
     "seed": "--seed",
+    "seeds": "--seeds",
     "logs_dir": "--logs-dir",
     "models_dir": "--models-dir",
     "session_id": "--session-id",
@@ -187,6 +281,8 @@ def _flag(name: str, value: object) -> list[str]:
     flag = FLAGS.get(name)
     if flag is None:
         return ["--set", f"{name}={value}"]
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-")]
     # `-t=x` and `--flag=x` keep a value that starts with a dash from being read as a flag.
     text = str(value)
     if text.startswith("-"):
@@ -237,6 +333,44 @@ def read_config(path: Path) -> dict[str, Any]:
             remedy="Write one `key: value` a line, as in configs/quick.yaml.",
         )
     return {str(key): value for key, value in keys.items()}
+
+
+def config_text(config: RunConfig) -> str:
+    """Return a configuration as commented YAML, which ``read_config`` takes back unchanged."""
+    fields = RunConfig.model_fields
+    keys = {"mode": config.mode, "data": config.data} | config.chosen()
+    lines = [f"# llm-tool train {config.mode} --config THIS_FILE"]
+    for name, value in keys.items():
+        lines.append(f"\n# {fields[name].description}")
+        plain = list(value) if isinstance(value, tuple) else value
+        lines.append(_yaml({name: plain}))
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(keys: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(keys, allow_unicode=True, width=1000)
+    if yaml.safe_load(text) != keys:  # rare line breaks (U+0085, U+2028) come back as spaces
+        text = yaml.safe_dump(keys, width=1000)
+    return text.removesuffix("\n")
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write a configuration as YAML; a file that is there is not replaced.
+
+    Raises:
+        StudioError: The file is there, or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(config_text(config))
+    except FileExistsError:
+        raise StudioError(
+            "There is a file of this name.", where=str(path), remedy="Choose another name."
+        ) from None
+    except OSError as error:
+        raise StudioError(
+            f"The settings cannot be saved: {error.strerror}.", where=str(path)
+        ) from error
 
 
 def parse_assignment(text: str) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def nearest(name: str, options: Iterable[str], *, kind: str = "known") -> str:
     """Return a sentence that names the options closest to a wrong name, or a few of them."""
     known = list(options)
     by_lower = {option.lower(): option for option in known}
+    if name.lower() in by_lower:
+        return f"Did you mean {by_lower[name.lower()]}?"
     close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {', '.join(by_lower[c] for c in close)}?"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -81,13 +81,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins: its session, where that logs and saves, and its ordered jobs."""
+    """A run begins: its session, where that logs and saves, its ordered jobs.
+
+    ``workers`` is the number of jobs that are trained at the same time.
+    """
 
     session_id: str
     mode: str
     logs_folder: str
     models_folder: str
     jobs: tuple[Job, ...]
+    workers: int = 1
     event: Literal["run_started"] = "run_started"
 
 
@@ -95,7 +99,8 @@ class RunStarted:
 class JobStarted:
     """A job begins, with every derived setting resolved.
 
-    ``cut`` counts the texts longer than ``max_length`` tokens, special tokens included.
+    ``cut`` counts the texts longer than ``max_length`` tokens, special tokens included, that lose
+    their end; ``excluded`` counts those that were left out instead.
     """
 
     job: Job
@@ -112,6 +117,7 @@ class JobStarted:
     device: str
     precision: str
     parameters: int
+    excluded: int = 0
     event: Literal["job_started"] = "job_started"
 
 
@@ -136,6 +142,9 @@ class EpochEnded:
     ``learning_rate`` is the epoch's last, ``seconds`` the wall time of its training part, and
     ``tokens_per_second`` the real (unpadded) training tokens over it. ``selection_value`` is the
     monitored metric.
+
+    For a shared encoder ``labels`` are the same facts of each label; the others are their means,
+    and ``scores.classes`` are the labels themselves.
     """
 
     job: Job
@@ -151,7 +160,69 @@ class EpochEnded:
     selection_value: Number
     is_best: bool
     training_phase: Phase = "normal"
+    labels: tuple[EpochEnded, ...] = ()
     event: Literal["epoch_ended"] = "epoch_ended"
+
+
+@dataclass(frozen=True)
+class WeakClass:
+    """A class whose F1 stays below the threshold: on all rows, or only in one ``language``."""
+
+    name: str
+    f1: float
+    support: int
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class ReinforcementStarted:
+    """The reinforced phase begins, from the weights of epoch ``from_epoch``."""
+
+    job: Job
+    threshold: float
+    weak: tuple[WeakClass, ...]
+    from_epoch: int
+    epochs: int
+    learning_rate: float
+    oversampling: float
+    class_weight: float
+    event: Literal["reinforcement_started"] = "reinforcement_started"
+
+
+@dataclass(frozen=True)
+class ReinforcementSkipped:
+    """No class stays below the threshold: there is nothing to reinforce."""
+
+    job: Job
+    threshold: float
+    event: Literal["reinforcement_skipped"] = "reinforcement_skipped"
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """A class's validation F1 before and after the reinforced phase."""
+
+    name: str
+    before: float | None
+    after: float | None
+    weak: bool
+
+
+@dataclass(frozen=True)
+class ReinforcementEnded:
+    """The reinforced phase is over; ``kept`` when its best epoch beats all normal ones.
+
+    ``before`` and ``after`` are the monitored metric of the best normal and the best reinforced
+    epoch; ``after`` is not a number when the phase broke off because its loss was none.
+    """
+
+    job: Job
+    kept: bool
+    monitor: str
+    before: Number
+    after: Number
+    gains: tuple[ClassGain, ...]
+    event: Literal["reinforcement_ended"] = "reinforcement_ended"
 
 
 @dataclass(frozen=True)
@@ -159,7 +230,9 @@ class JobEnded:
     """A job is done.
 
     ``f1_macro_low`` and ``f1_macro_high`` are the 95 % interval of the test macro F1; they and
-    ``test`` are ``None`` when there are no test rows.
+    ``test`` are ``None`` when there are no test rows. ``threshold`` is the probability from which
+    a binary task says yes, chosen on validation; the test scores use it. ``tokens_per_second`` is
+    over all epochs. ``labels`` are the results of a shared encoder's labels, as in ``EpochEnded``.
     """
 
     job: Job
@@ -169,6 +242,10 @@ class JobEnded:
     f1_macro_low: float | None
     f1_macro_high: float | None
     saved_model_path: str = ""
+    threshold: float | None = None
+    parameters: int = 0
+    tokens_per_second: float = 0.0
+    labels: tuple[JobEnded, ...] = ()
     event: Literal["job_ended"] = "job_ended"
 
 
@@ -195,7 +272,9 @@ class RunEnded:
     event: Literal["run_ended"] = "run_ended"
 
 
-Event = RunStarted | JobStarted | BatchEnded | EpochEnded | JobEnded | JobFailed | RunEnded
+Reinforcement = ReinforcementStarted | ReinforcementSkipped | ReinforcementEnded
+JobEvent = JobStarted | EpochEnded | Reinforcement | JobEnded | JobFailed  # what a journal keeps
+Event = RunStarted | BatchEnded | JobEvent | RunEnded
 Observer = Callable[[Event], None]
 
 
@@ -218,6 +297,15 @@ def from_json(line: str | bytes) -> Event:
         ValueError: The line is not an event (pydantic's ``ValidationError`` is one).
     """
     return _adapter().validate_json(line)
+
+
+def per_category(event: JobEvent) -> tuple[JobEvent, ...]:
+    """Return an event as the category of each of its job's tasks should know it."""
+    if not event.job.labels:
+        return (event,)
+    if isinstance(event, EpochEnded | JobEnded):
+        return event.labels
+    return tuple(replace(event, job=event.job.of(task)) for task in event.job.labels)
 
 
 def in_order(*observers: Observer) -> Observer:

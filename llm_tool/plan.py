@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 MULTILINGUAL = "MULTI"
 
@@ -35,6 +36,9 @@ class Job:
     ``model`` is what was asked for (hub id, folder, ``embedded``), ``model_name`` the name shown
     and logged. ``language`` is the scope in upper case, ``MULTI`` for several, empty for unknown.
     ``id`` is given by the session; ``identifier`` is the caller's own name for the job.
+
+    With a shared encoder one network learns several binary tasks at once: these are ``labels``,
+    the network has one output for each, and ``task.classes`` are their names.
     """
 
     task: Task
@@ -44,11 +48,36 @@ class Job:
     seed: int = 42
     id: str = ""
     identifier: str = ""
+    labels: tuple[Task, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``multi-label`` for a shared encoder, else the kind of the task."""
+        return "multi-label" if self.labels else self.task.kind
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that have a category, and so a log folder, of their own."""
+        return self.labels or (self.task,)
+
+    def of(self, task: Task) -> Job:
+        """Return the job as the category of one of its tasks knows it."""
+        return replace(self, task=task, labels=())
 
     @property
     def title(self) -> str:
         """Category, model and scope, as shown above the epoch table."""
         return " · ".join(filter(None, (self.task.category, self.model_name, self.language)))
+
+
+def distinct_names(tasks: Iterable[Task]) -> dict[Task, str]:
+    """Return a name for each task: its category, or ``key=value`` where two would be the same."""
+    every = list(dict.fromkeys(tasks))
+    categories = Counter(task.category for task in every)
+    whole = {t: f"{t.label_key}={t.label_value}" if t.label_value else t.category for t in every}
+    names = {t: whole[t] if categories[t.category] > 1 else t.category for t in every}
+    # A value that is itself written `key=value` can be the same again.
+    return names if len(set(names.values())) == len(every) else whole
 
 
 @dataclass(frozen=True)

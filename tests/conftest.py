@@ -93,8 +93,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return write_file
 
 
-@pytest.fixture
-def tweets(write: Callable[..., Path]) -> Path:
+def tweets_csv() -> str:
     """Return a table of 60 short texts in two languages with three columns of labels."""
     rows = ["id,text,lang,sentiment,topic,areas"]
     for i in range(60):
@@ -106,4 +105,10 @@ def tweets(write: Callable[..., Path]) -> Path:
             f"{'fr' if french else 'en'},{'positive' if positive else 'negative'},"
             f"{('law', 'health', 'climate')[i % 3]},{('law;vote', 'health', 'vote')[i % 3]}"
         )
-    return write("tweets.csv", "\n".join(rows) + "\n")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture
+def tweets(write: Callable[..., Path]) -> Path:
+    """Return the file with the table of ``tweets_csv``."""
+    return write("tweets.csv", tweets_csv())

@@ -5,6 +5,7 @@ Run ``python -m tests.picture``; it writes docs/terminal.svg.
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from io import StringIO
@@ -30,7 +31,12 @@ def draw(screen: pyte.Screen, title: str) -> str:
         cells = [screen.buffer[y][x] for x in range(screen.columns)]
         line = Text()
         for (colour, bold), run in groupby(cells, lambda cell: (cell.fg, cell.bold)):
-            known = None if colour == "default" else colour.replace("brown", "yellow")
+            known = (
+                None
+                if colour == "default"
+                else colour.replace("brown", "yellow").replace("brightb", "bright_b")
+            )
+            known = f"#{known}" if known and re.fullmatch("[0-9a-f]{6}", known) else known
             line.append("".join(cell.data for cell in run), Style(color=known, bold=bold))
         line.rstrip()
         console.print(line, no_wrap=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,16 +22,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples, TokenStore, micro_batches, pad
 from llm_tool.events import BatchEnded, EpochEnded, Event, JobEnded, JobStarted
-from llm_tool.logs import read_metrics
+from llm_tool.logs import Session, read_metrics
 from llm_tool.plan import Job, Task
-from llm_tool.trainers.bert_base import (
-    JobData,
-    is_better,
-    run_training,
-    train_epochs,
-)
+from llm_tool.trainers.bert_base import JobData, run_training, train_epochs
 from llm_tool.trainers.device import TOKEN_BUDGET
 from llm_tool.trainers.pretrained import load_model, load_tokenizer
+from llm_tool.trainers.reinforcement import normal_course
+from llm_tool.trainers.scoring import is_better
 from tests.conftest import WORDS
 
 CLASSES = ("bad, not good", "good")
@@ -42,6 +39,7 @@ TEXTS = [
 ]
 PARTS = {"train": range(32), "validation": range(32, 40), "test": range(40, 48)}
 UNREPEATABLE = ["timestamp", "seconds", "tokens_per_second"]
+Kind = TypeVar("Kind")
 
 
 @dataclass
@@ -55,25 +53,34 @@ class Trainer:
     decays: list[tuple[int, float]] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
 
-    def model(self, seed: int = 1, *, sure: bool = False, dropout: bool = True) -> Any:  # noqa: ANN401
+    def model(
+        self,
+        seed: int = 1,
+        *,
+        sure: bool = False,
+        dropout: bool = True,
+        classes: Sequence[str] = CLASSES,
+        multi_label: bool = False,
+    ) -> Any:  # noqa: ANN401
         """Return a new classifier; one that is sure predicts the first class, come what may."""
-        loaded = load_model(self.source, CLASSES, seed)
+        loaded = load_model(self.source, classes, seed, multi_label=multi_label)
         torch.manual_seed(seed)  # the tiny BERT's own weights are others in every test run
         model = type(loaded)(loaded.config)
         for part in model.modules():
             if isinstance(part, torch.nn.Dropout) and not dropout:
                 part.p = 0.0
         if sure:
-            model.classifier.bias.data = torch.tensor([1.0, -1.0])
+            model.classifier.bias.data = torch.tensor([1.0, *[-1.0] * (len(classes) - 1)])
         return model
 
-    def data(self, **parts: range) -> JobData:
+    def data(self, label: Callable[[int], Any] = lambda row: row % 2, **parts: range) -> JobData:
+        """Return the examples of each part; ``label`` gives the label (or labels) of a row."""
         tokenizer, longest = load_tokenizer(self.source)
         store = TokenStore(tokenizer, TEXTS, longest)
         examples = {
             part: Examples(
                 store.token_ids(rows),
-                np.array([row % 2 for row in rows], dtype=np.int64),
+                np.array([label(row) for row in rows], dtype=np.int64),
                 ["EN" if row % 3 else "FR" for row in rows],
                 rows,
                 [f"t{row}" for row in rows],
@@ -85,24 +92,34 @@ class Trainer:
     def train(self, model: Any = None, *, seed: int = 1, **options: Any) -> JobEnded:  # noqa: ANN401
         names = [name for name in options if name in TrainingSettings.model_fields]
         chosen = {"epochs": 2, "threads": 1} | {name: options.pop(name) for name in names}
+        about = {name: options.pop(name) for name in ("task", "labels") if name in options}
+        unchecked = options.pop("unchecked", {})
+        job = options.pop("job", None) or self.job(seed, **about)
         return run_training(
-            model or self.model(seed),
+            model or self.model(seed, classes=job.task.classes, multi_label=bool(job.labels)),
             load_tokenizer(self.source)[0],
             options.pop("data", None) or self.data(),
-            Job(TASK, str(self.source), "tiny/bert", "MULTI", seed),
-            settings=TrainingSettings(**chosen),
+            job,
+            settings=TrainingSettings(**chosen).model_copy(update=unchecked),
             logs_dir=str(self.folder / "logs"),
             models_dir=str(self.folder / "models"),
             **{"on_event": self.told.append, **options},
         )
 
+    def job(self, seed: int = 1, *, task: Task = TASK, labels: tuple[Task, ...] = ()) -> Job:
+        return Job(task, str(self.source), "tiny/bert", "MULTI", seed, labels=labels)
+
+    def heard(self, kind: type[Kind]) -> list[Kind]:
+        return [event for event in self.told if isinstance(event, kind)]
+
     @property
     def epochs(self) -> list[EpochEnded]:
-        return [event for event in self.told if isinstance(event, EpochEnded)]
+        return self.heard(EpochEnded)
 
     @property
     def category(self) -> Path:
-        return next((self.folder / "logs").glob("*/sentiment"))
+        """The folder of the first session's first category."""
+        return min(path.parent for path in (self.folder / "logs").glob("*/*/runs"))
 
     def table(self, name: str = "training.csv") -> pd.DataFrame:
         return read_metrics(self.category / name)
@@ -167,6 +184,32 @@ def test_with_a_session_id_runs_add_up_and_no_model_replaces_another(trainer: Tr
     )
 
 
+def test_the_plan_names_the_models_not_who_is_ready_first(trainer: Trainer) -> None:
+    session = Session(trainer.folder / "logs")
+    with session.run([trainer.job(1), trainer.job(2)], {}, {}) as (first, second):
+        results = [trainer.train(job=job, session=session) for job in (second, first)]
+
+    names = [Path(result.saved_model_path).name for result in results]
+    assert names == ["tiny_bert-MULTI-j0002", "tiny_bert-MULTI"]
+
+
+def test_a_model_that_is_only_half_saved_is_taken_away(trainer: Trainer) -> None:
+    model = trainer.model()
+
+    def save_and_stop(folder: Path) -> None:
+        (folder / "half").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    model.save_pretrained = save_and_stop
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(model)
+
+    assert [p for p in (trainer.folder / "models").rglob("*") if p.name != "sentiment"] == [
+        trainer.folder / "models" / trainer.category.parent.name
+    ]
+    assert trainer.table()["epoch"].tolist() == [1, 2]
+
+
 def test_an_observer_sees_start_batches_epochs_and_end_in_order(trainer: Trainer) -> None:
     result = trainer.train(epochs=2, batch_size=16)
 
@@ -193,13 +236,36 @@ def test_the_same_seed_gives_the_same_files_and_another_one_other_numbers(
     assert not (first["train_loss"] == other["train_loss"]).any()
 
 
-def test_the_gradient_of_the_pieces_is_the_one_of_the_whole_batch(trainer: Trainer) -> None:
-    model = trainer.model(sure=True, dropout=False)
-    tokenizer, train = load_tokenizer(trainer.source)[0], trainer.data(train=range(48)).train
+def loss_of_transformers(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+    """Return what the model's own class calls the loss of a batch."""
+    loss: torch.Tensor = model(**inputs, labels=labels.float() if labels.ndim > 1 else labels).loss
+    return loss
+
+
+def weighted_loss(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+    """Return torch's own loss in which the second class weighs three times as much."""
+    return cross_entropy(model(**inputs).logits, labels, weight=torch.tensor([1.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("label", "weight", "reference"),
+    [
+        (lambda row: row % 2, 1, loss_of_transformers),
+        (lambda row: row % 5 == 0, 3, weighted_loss),
+        (lambda row: (row % 2, row % 3 == 0), 1, loss_of_transformers),
+    ],
+    ids=["classes", "weighted classes", "labels"],
+)
+def test_the_gradient_of_the_pieces_is_the_one_of_the_whole_batch(
+    trainer: Trainer, label: Callable[[int], Any], weight: int, reference: Callable[..., Any]
+) -> None:
+    tokenizer, train = load_tokenizer(trainer.source)[0], trainer.data(label, train=range(48)).train
     assert len(micro_batches(range(48), train.lengths, TOKEN_BUDGET["cpu"])) > 1
+    model = trainer.model(sure=True, dropout=False, multi_label=train.labels.ndim > 1)
     whole = copy.deepcopy(model)
     ids, mask = map(torch.from_numpy, pad(train.token_ids, tokenizer.pad_token_id))
-    whole(input_ids=ids, attention_mask=mask, labels=torch.from_numpy(train.labels)).loss.backward()
+    labels = torch.from_numpy(train.labels)
+    reference(whole, {"input_ids": ids, "attention_mask": mask}, labels).backward()
 
     seen: dict[str, torch.Tensor] = {}
 
@@ -209,7 +275,9 @@ def test_the_gradient_of_the_pieces_is_the_one_of_the_whole_batch(trainer: Train
     handle = register_optimizer_step_pre_hook(keep)
     settings = TrainingSettings(epochs=1, batch_size=48, learning_rate=1e-5, max_grad_norm=1e9)
     job = Job(TASK, "m", "m", seed=1)
-    list(train_epochs(model, tokenizer, train, settings, job, lambda _: None))
+    weights = np.where(train.labels == 1, weight, 1).astype(np.float32)
+    course = replace(normal_course(train, settings), weights=weights)
+    list(train_epochs(model, tokenizer, train, course, settings, job, lambda _: None))
     handle.remove()
 
     assert len(trainer.norms) == 1
@@ -276,7 +344,14 @@ def test_the_best_epoch_is_the_earliest_best_of_what_is_monitored(
 
 
 @pytest.mark.parametrize(
-    ("monitor", "better"), [("f1_macro", False), ("accuracy", False), ("val_loss", True)]
+    ("monitor", "better"),
+    [
+        ("f1_macro", False),
+        ("accuracy", False),
+        ("val_loss", True),
+        ("mean_f1_macro", False),
+        ("mean_val_loss", True),
+    ],
 )
 def test_only_a_strictly_better_value_beats(monitor: str, better: bool) -> None:
     assert is_better(0.4, 0.5, monitor) is better

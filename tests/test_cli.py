@@ -84,7 +84,8 @@ def test_talk_goes_to_stderr_in_plain_lines_and_the_result_to_stdout(
     done = run("train", "quick", "tweets.csv", "-l", "topic", "-m", str(tiny_bert), "--epochs", "2")
 
     assert done.stderr.count("topic · tiny-bert · MULTI: epoch ") == 2
-    assert "llm-tool train quick tweets.csv -l topic -m" in done.stderr
+    assert "  llm-tool train quick tweets.csv -l topic" in done.stderr
+    assert f"-m {tiny_bert}" in done.stderr  # too long for the line, but whole
     assert "\x1b" not in done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[1].split() == [
@@ -207,7 +208,11 @@ def test_joining_a_session_adds_to_its_files(
 BAD_USAGE = [
     (["train", "quick", "nowhere.csv"], "The file does not exist."),
     (["train", "quik"], "Did you mean quick?"),
-    (["train", "benchmark"], "not built yet"),
+    (["train", "quick", "tweets.csv", "-m", "a", "-m", "b"], "one model, or one for each"),
+    (["train", "quick", "tweets.csv", "--shared-encoder"], "nothing to share"),
+    (["train", "hybrid", "tweets.csv", "--multi-class", "areas"], "several values a row"),
+    (["train", "reinforced", "tweets.csv", "--no-reinforced"], "reinforced phase"),
+    (["train", "quick", "tweets.csv", "--seeds", "1,1"], "a seed is given twice"),
     (["train", "quick", "tweets.csv", "-l", "sentimen"], "Did you mean sentiment?"),
     (["train", "quick", "--set", "epoch=3"], "Did you mean epochs?"),
     (["train", "quick", "--set", "epochs"], "Write --set KEY=VALUE."),

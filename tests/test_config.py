@@ -20,14 +20,19 @@ from llm_tool.config import (
     read_config,
 )
 from llm_tool.errors import StudioError, nearest
+from llm_tool.modes import MODES
 
 words = st.text(min_size=1, max_size=12)
+names = st.lists(words, max_size=3).map(tuple)
 chosen = st.fixed_dictionaries(
     {},
     optional={
         "data": words,
         "text_column": words,
-        "label": st.lists(words, max_size=3).map(tuple),
+        "mode": st.sampled_from(list(MODES)),
+        "label": names,
+        "multi_class": names.map(lambda own: tuple(f"{name} m" for name in own)),
+        "one_vs_all": names,
         "model": st.lists(words.filter(str.strip), min_size=1, max_size=3).map(tuple),
         "language_column": st.none() | words,
         "languages": st.sampled_from([None, "per-language", "multilingual"]),
@@ -38,6 +43,10 @@ chosen = st.fixed_dictionaries(
         "small_classes": st.sampled_from(["error", "drop"]),
         "monitor": st.sampled_from(["f1_macro", "val_loss"]),
         "seed": st.integers(0, 2**32 - 1),
+        "seeds": st.lists(st.integers(0, 2**32 - 1), max_size=3, unique=True).map(tuple),
+        "reinforced": st.sampled_from([None, True]),
+        "reinforced_oversampling": st.floats(1, 9),
+        "shared_encoder": st.booleans(),
         "session_id": st.none() | words,
     },
 )
@@ -80,6 +89,24 @@ def test_a_configuration_survives_yaml(keys: dict[str, object]) -> None:
             {"session_id": "20260101_120000"},
             "llm-tool train quick demo --session-id 20260101_120000",
         ),
+        (
+            {"mode": "custom", "multi_class": "a b", "one_vs_all": ("c", "d"), "epochs": 1},
+            "llm-tool train custom demo --multi-class 'a b' --one-vs-all c --one-vs-all d "
+            "--epochs 1",
+        ),
+        (
+            {"mode": "benchmark", "model": ("a", "b"), "seeds": (3, 1, 2), "reinforced": True},
+            "llm-tool train benchmark demo -m a -m b --reinforced --seeds 3,1,2",
+        ),
+        (
+            {"mode": "distributed", "shared_encoder": True, "reinforced": False, "workers": 2},
+            "llm-tool train distributed demo --shared-encoder --no-reinforced --workers 2",
+        ),
+        (
+            {"mode": "reinforced", "reinforced_threshold": 0.5, "class_weights": "balanced"},
+            "llm-tool train reinforced demo --set class_weights=balanced "
+            "--set reinforced_threshold=0.5",
+        ),
     ],
 )
 def test_the_printed_command_asks_for_what_differs_from_the_defaults(
@@ -98,6 +125,7 @@ def test_later_layers_win_key_by_key() -> None:
     [
         ("batch-size", "Did you mean batch_size?"),
         ("Epochs", "Did you mean epochs?"),
+        ("one_vs_one", "Did you mean one_vs_all?"),
         ("lables", "Did you mean label, languages?"),
         ("", "The known ones are: epochs, batch_size, "),
         ("zzz", "The known ones are: epochs, batch_size, "),
@@ -119,7 +147,26 @@ def test_an_unknown_setting_names_the_nearest(key: str, remedy: str) -> None:
         ({"learning_rate": 2}, "learning_rate: Input should be less than", "Peak learning rate"),
         ({"learning_rate": float("nan")}, "learning_rate: Input should be", "Peak learning rate"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0.", "Seed of split"),
-        ({"mode": "benchmark"}, "mode: Input should be 'quick'.", "The run mode."),
+        (
+            {"mode": "fast"},
+            "mode: Input should be 'quick', 'benchmark', 'custom', 'distributed', 'hybrid' or "
+            "'reinforced'.",
+            "The run mode.",
+        ),
+        ({"seeds": "1,x"}, "seeds: Input should be a valid integer", "Train once with each"),
+        ({"seeds": [1, 2, 1]}, "seeds: a seed is given twice.", "Train once with each"),
+        (
+            {"multi_class": ["a", "b"], "one_vs_all": "b"},
+            "'b' is both in multi_class and in one_vs_all.",
+            "",
+        ),
+        (
+            {"mode": "reinforced", "reinforced": False},
+            "the mode reinforced cannot go without its reinforced phase.",
+            "",
+        ),
+        ({"multi_class_limit": 1}, "multi_class_limit: Input should be greater", "Single-valued"),
+        ({"reinforced_threshold": 0}, "reinforced_threshold: Input should be", "Classes with a"),
         ({"monitor": "f1"}, "monitor: Input should be 'f1_macro', 'f1_weighted'", "Validation"),
         ({"label": 3}, "label: Input should be a valid tuple.", "Label columns"),
         ({"model": []}, "model: Tuple should have at least 1 item", "Hub id, folder or `embedded`"),
@@ -217,8 +264,34 @@ def test_unset_training_settings_follow_from_the_data_and_the_model(
 ) -> None:
     derived = TrainingSettings().resolved(rows, hidden)
     assert (derived.epochs, derived.batch_size, derived.learning_rate) == expected
+    assert derived.reinforced_learning_rate == expected[2] / 2
     own = TrainingSettings(epochs=1, batch_size=2, learning_rate=1e-3)
-    assert own.resolved(rows, hidden) == own
+    half = own.model_copy(update={"reinforced_learning_rate": 5e-4})
+    assert own.resolved(rows, hidden) == half
+    assert half.resolved(rows, hidden) == half
+
+
+@pytest.mark.parametrize("given", ["3,1, 2", [3, 1, 2], (3, 1, 2), ["3", "1", "2"]])
+def test_seeds_are_a_list_or_one_text(given: object) -> None:
+    assert make_config({"seeds": given}).seeds == (3, 1, 2)
+    assert make_config({"seeds": 7}).seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, False),
+        ({"reinforced": True}, True),
+        ({"reinforced": False}, False),
+        ({"mode": "reinforced"}, True),
+        ({"mode": "reinforced", "reinforced": True}, True),
+        ({"mode": "benchmark", "reinforced": True}, True),
+    ],
+)
+def test_weak_classes_are_worked_on_in_their_mode_or_when_asked(
+    keys: dict[str, object], expected: bool
+) -> None:
+    assert make_config(keys).reinforces is expected
 
 
 def test_the_nearest_names_are_shown_else_the_first_twelve() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from llm_tool.errors import StudioError
 from llm_tool.events import (
     BatchEnded,
+    ClassGain,
     ClassScore,
     EpochEnded,
     Event,
@@ -18,9 +19,13 @@ from llm_tool.events import (
     JobFailed,
     JobStarted,
     LanguageScore,
+    ReinforcementEnded,
+    ReinforcementSkipped,
+    ReinforcementStarted,
     RunEnded,
     RunStarted,
     Scores,
+    WeakClass,
     shielded,
 )
 from llm_tool.logs.summary import PlainSummary, duration
@@ -115,19 +120,106 @@ def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("languages", "marks"), [(("FR", "FR"), [False, True]), (("FR", "EN"), [False, False])]
-)
-def test_the_best_of_several_models_is_marked_if_they_learned_the_same_rows(
-    languages: tuple[str, str], marks: list[bool]
-) -> None:
-    jobs = (job(languages[0], number=1), job(languages[1], number=2))
-    run = RunStarted("s", "quick", "logs", "models", jobs)
-    done = [run, ended(jobs[0], 0.6), ended(jobs[1], 0.7), RunEnded("s", "done", 2, 0, 1.0)]
+def test_jobs_that_are_trained_together_share_one_table_with_their_names() -> None:
+    jobs = (job("FR", number=1), job("EN", number=2))
+    run = RunStarted("s", "distributed", "logs/s", "models/s", jobs, workers=2)
+    rows = [
+        epoch(1, 0.5, True, jobs[1]),
+        epoch(1, 0.6, True, jobs[0]),
+        epoch(2, 0.4, False, jobs[1]),
+    ]
+    done = [ended(jobs[1], 0.5), ended(jobs[0], 0.6)]
 
-    lines = shown(done).splitlines()
+    lines = shown([run, *rows, *done, RunEnded("s", "done", 2, 0, 1.0)]).splitlines()
 
-    assert [line.endswith("★") for line in lines if line.startswith("sentiment")] == marks
+    assert lines == [
+        "───────────────────────────── 2 jobs, 2 at a time ──────────────────────────────",
+        "job                   epoch  val loss  macro F1  weakest class",
+        "sentiment …t-base EN      1    0.9120     0.500  neutral 0.40     ★ best",
+        "sentiment …t-base FR      1    0.9120     0.600  neutral 0.50     ★ best",
+        "sentiment …t-base EN      2    0.9120     0.400  neutral 0.30",
+        "──────────────────────────────────── Result ────────────────────────────────────",
+        "category   model           scope  epoch  val macro F1  test macro F1 [95 %]",
+        "sentiment  camembert-base  FR         2         0.600    0.641 [0.61, 0.67]",
+        "sentiment  camembert-base  EN         2         0.500    0.641 [0.61, 0.67]",
+        "✓ 2 of 2 jobs done in 1.0 s",
+        "  logs    logs/s/(category)/training.csv, best.csv",
+        "  models  models/s/(category)/(model)/",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200])
+def test_the_table_of_several_jobs_fits_the_terminal(width: int) -> None:
+    table = EpochTable(None, width)
+    row = table.row(epoch(12, 0.571, True, job("FR")))
+    assert all(len(line) <= width for line in [*table.header(), row])
+    assert row.startswith("se")
+    assert "0.571" in row
+
+
+def test_the_reinforced_phase_says_what_is_weak_what_is_done_and_what_was_gained() -> None:
+    one = job()
+    weak = (WeakClass("neutral", 0.47, 12), WeakClass("positive", 0.55, 6, "FR"))
+    started = ReinforcementStarted(one, 0.6, weak, 2, 2, 2.5e-5, 2.0, 3.0)
+    gains = (ClassGain("neutral", 0.47, 0.61, True), ClassGain("negative", 0.7, 0.6, False))
+    kept = ReinforcementEnded(one, True, "f1_macro", 0.61, 0.64, gains)
+    not_kept = replace(kept, kept=False, after=0.6)
+    events = [*a_run()[:2], started, kept, not_kept, ReinforcementSkipped(one, 0.6)]
+
+    said = " ".join(shown(events, 500).splitlines()[3:])
+
+    assert said == (
+        "reinforced: neutral 0.47, positive 0.55 in FR are below 0.60: 2 more epochs from epoch 2, "
+        "learning rate 2.5e-05, weak classes drawn 2 times as often, weighing 3 times as much "
+        "reinforced: kept, f1_macro 0.610 → 0.640; F1 neutral 0.47 → 0.61 "
+        "reinforced: not kept, f1_macro 0.610 → 0.600 is no gain; F1 neutral 0.47 → 0.61 "
+        "reinforced: nothing to do, every class has an F1 of 0.60 or more"
+    )
+
+
+def test_a_shared_encoder_shows_its_mean_while_it_trains_and_each_label_at_the_end() -> None:
+    labels = tuple(Task("areas", v, (f"not_{v}", v), ("FR",)) for v in ("law", "vote"))
+    whole = Job(Task("areas", "", ("law", "vote"), ("FR",)), "m", "m", "FR", id="j1", labels=labels)
+    own = tuple(ended(whole.of(label), f1) for label, f1 in zip(labels, (0.5, 0.7), strict=True))
+    joint = replace(ended(whole, 0.6), f1_macro_low=None, f1_macro_high=None, labels=own)
+    run = RunStarted("s", "distributed", "logs/s", "models/s", (whole,))
+
+    lines = shown([run, epoch(1, 0.6, True, whole), joint, RunEnded("s", "done", 1, 0, 1.0)])
+
+    table = lines[lines.index("category") :].splitlines()[:4]
+    assert table == [
+        "category          model  scope  epoch  val macro F1  test macro F1 [95 %]",
+        "law               m      FR         2         0.500    0.641 [0.61, 0.67]",
+        "vote              m      FR         2         0.700    0.641 [0.61, 0.67]",
+        "mean of 2 labels  m      FR         2         0.600                 0.641",
+    ]
+
+
+def test_a_benchmark_ends_with_its_ranking_the_validation_choosing() -> None:
+    def trained(model: str, seed: int, val: float, test: float) -> JobEnded:
+        own = replace(job(), model=model, model_name=model, seed=seed)
+        result = replace(ended(own, val), test=scores(test), parameters=22_700_000)
+        return replace(result, tokens_per_second=1240.4)
+
+    done = [
+        trained("worse-on-test", 1, 0.7, 0.5),
+        trained("worse-on-test", 2, 0.8, 0.6),
+        trained("better-on-test", 1, 0.6, 0.9),
+        trained("better-on-test", 2, 0.6, 0.9),
+    ]
+    run = RunStarted("s", "benchmark", "logs/s", "models/s", tuple(r.job for r in done))
+
+    lines = shown([run, *done, RunEnded("s", "done", 4, 0, 1.0)]).splitlines()
+
+    begin = next(i for i, line in enumerate(lines) if "Ranking" in line)
+    assert lines[begin : begin + 6] == [
+        "─────────────────────────── Ranking · sentiment · FR ───────────────────────────",
+        "    model                val F1 ±      test F1 ±    time  params  tok/s",
+        "1.  worse-on-test   0.750 ± 0.071  0.550 ± 0.071  1m 20s  22.7 M  1,240",
+        "2.  better-on-test  0.600 ± 0.000  0.900 ± 0.000  1m 20s  22.7 M  1,240",
+        "By macro F1 on validation; test is the estimate and does not choose. Means of 2 ",
+        "trainings a model; ± standard deviation over seeds.",
+    ]
 
 
 def test_a_failed_job_says_what_where_and_what_to_do() -> None:

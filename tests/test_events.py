@@ -13,18 +13,25 @@ import pytest
 
 from llm_tool.events import (
     BatchEnded,
+    ClassGain,
     ClassScore,
     EpochEnded,
     Event,
     JobEnded,
+    JobEvent,
     JobFailed,
     JobStarted,
     LanguageScore,
+    ReinforcementEnded,
+    ReinforcementSkipped,
+    ReinforcementStarted,
     RunEnded,
     RunStarted,
     Scores,
+    WeakClass,
     from_json,
     in_order,
+    per_category,
     shielded,
     to_json,
 )
@@ -89,8 +96,25 @@ ODD = made_job(
 STARTED = JobStarted(
     JOB, "20260102_030405", 5, 2, 0, 3, 16, 5e-5, 64, 0, "f1_macro", "cpu", "float32", 99
 )
+AREAS = tuple(Task("areas", value, (f"not_{value}", value), ("EN", "FR")) for value in ("a", "b"))
+SHARED = made_job(3, task=Task("areas", "", ("a", "b"), ("EN", "FR")), labels=AREAS)
+
+
+def made_shared_epoch() -> EpochEnded:
+    """Return an epoch of a shared encoder, with those of its labels."""
+    labels = tuple(made_epoch(SHARED.of(task), f1=0.1 * i) for i, task in enumerate(AREAS))
+    return made_epoch(SHARED, labels=labels)
+
+
+def made_shared_end() -> JobEnded:
+    """Return the end of a shared encoder, with those of its labels."""
+    best = made_shared_epoch()
+    labels = tuple(made_end(own, threshold=0.5 + 0.1 * i) for i, own in enumerate(best.labels))
+    return made_end(best, f1_macro_low=None, f1_macro_high=None, labels=labels)
+
+
 EVENTS: list[Event] = [
-    RunStarted("20260102_030405", "quick", "training_logs/X", "models/X", (JOB, ODD)),
+    RunStarted("20260102_030405", "quick", "training_logs/X", "models/X", (JOB, ODD, SHARED), 2),
     STARTED,
     BatchEnded(JOB, 1, 3, 2, 9, 512, 0.25),
     made_epoch(JOB, training_phase="reinforced"),
@@ -98,6 +122,13 @@ EVENTS: list[Event] = [
     made_epoch(ODD),
     made_end(made_epoch(JOB)),
     made_end(made_epoch(ODD), test=None, f1_macro_low=None, f1_macro_high=None),
+    made_shared_epoch(),
+    made_shared_end(),
+    ReinforcementStarted(
+        JOB, 0.6, (WeakClass("good", 0.5, 3), WeakClass("bad", 0.0, 9, "FR")), 2, 3, 1e-5, 2.5, 1.5
+    ),
+    ReinforcementSkipped(SHARED, 0.6),
+    ReinforcementEnded(JOB, True, "f1_macro", 0.25, 0.5, (ClassGain("a", None, 0.5, weak=True),)),
     JobFailed(JOB, "It broke.", "here", "Mend it."),
     RunEnded("20260102_030405", "interrupted", 1, 0, 12.5),
 ]
@@ -129,10 +160,41 @@ def test_an_undefined_number_is_null_in_json_and_comes_back_as_nan(number: float
     )
 
 
-def test_json_holds_the_fields_by_their_names() -> None:
-    event = made_epoch(JOB)
-
+@pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.event)
+def test_json_holds_the_fields_by_their_names(event: Event) -> None:
     assert json.loads(to_json(event)) == json.loads(json.dumps(asdict(event)))
+
+
+@pytest.mark.parametrize(
+    "event", [e for e in EVENTS if isinstance(e, JobEvent) and e.job is not SHARED]
+)
+def test_an_event_of_one_task_is_for_its_one_category_as_it_is(event: JobEvent) -> None:
+    assert per_category(event) == (event,)
+
+
+def test_an_epoch_and_an_end_of_a_shared_encoder_are_for_each_label_its_own() -> None:
+    assert per_category(made_shared_epoch()) == made_shared_epoch().labels
+    assert per_category(made_shared_end()) == made_shared_end().labels
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        replace(STARTED, job=SHARED),
+        JobFailed(SHARED, "It broke."),
+        ReinforcementSkipped(SHARED, 0.6),
+    ],
+    ids=lambda e: e.event,
+)
+def test_what_a_shared_encoder_has_in_common_is_told_to_the_category_of_each_label(
+    event: JobEvent,
+) -> None:
+    own = per_category(event)
+
+    assert [one.job.task for one in own] == list(AREAS)
+    assert [one.job.id for one in own] == ["j0003", "j0003"]
+    assert [one.job.labels for one in own] == [(), ()]
+    assert [replace(one, job=SHARED) for one in own] == [event, event]
 
 
 @pytest.mark.parametrize(

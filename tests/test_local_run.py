@@ -70,8 +70,8 @@ class Runner:
     def status(self) -> str:
         return str(json.loads((self.session / "session.json").read_text("utf-8"))["status"])
 
-    def table(self, name: str = "training.csv") -> pd.DataFrame:
-        return read_metrics(self.session / "sentiment" / name)
+    def table(self, name: str = "training.csv", category: str = "sentiment") -> pd.DataFrame:
+        return read_metrics(self.session / category / name)
 
     def kinds(self) -> list[type[Event]]:
         return [type(event) for event in self.told if not isinstance(event, BatchEnded)]
@@ -125,6 +125,36 @@ def test_texts_are_cut_at_the_length_asked_for_and_counted(
     started = [event for event in runner.told if isinstance(event, JobStarted)]
     assert [event.max_length for event in started] == [limit or 64] * 2
     assert sum(event.cut for event in started) == cut
+
+
+def with_long_texts(dataset: Dataset) -> Dataset:
+    """Return the dataset with every fifth text longer than the others by nine tokens."""
+    return replace(
+        dataset,
+        texts=tuple(text + " good" * 9 * (i % 5 == 0) for i, text in enumerate(dataset.texts)),
+    )
+
+
+def test_texts_over_the_limit_can_be_left_out_which_is_counted(runner: Runner) -> None:
+    runner.run(change=with_long_texts, max_length=10, long_documents="exclude", epochs=1)
+
+    started = [event for event in runner.told if isinstance(event, JobStarted)]
+    assert [(event.cut, event.excluded) for event in started] == [(0, 6), (0, 6)]
+    rows = [event.train_rows + event.validation_rows + event.test_rows for event in started]
+    assert rows == [24, 24]
+    for event in started:
+        folder = runner.session / "sentiment" / "runs" / event.job.id
+        split = pd.read_parquet(folder / "split.parquet")
+        assert len(split) == 24
+        assert not (split["row"] % 5 == 0).any()
+
+
+def test_a_job_of_which_every_text_is_left_out_fails_and_says_so(runner: Runner) -> None:
+    outcome = runner.run(max_length=8, long_documents="exclude")
+
+    assert (len(outcome.done), len(outcome.failed)) == (0, 2)
+    for failed in outcome.failed:
+        assert failed.what.endswith("has no rows to train on or to validate with.")
 
 
 def spoil_weights(folder: Path) -> None:

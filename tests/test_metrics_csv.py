@@ -122,6 +122,14 @@ def test_a_later_job_with_new_classes_and_languages_widens_the_files(tmp_path: P
         assert frame["seed"].tolist()[:2] == [1, 1]
 
 
+def test_a_new_class_widens_best_csv_too_before_its_job_has_a_best_epoch(tmp_path: Path) -> None:
+    csv = CategoryCsv(tmp_path)
+    record(csv, made_epoch(JOB), made_epoch(OTHER, is_best=False))
+
+    assert files(tmp_path) == from_journals(tmp_path)
+    assert "f1_none" in read_metrics(tmp_path / "best.csv").columns
+
+
 HISTORY: list[Event] = [
     started(JOB),
     made_epoch(JOB),

@@ -56,7 +56,10 @@ def test_the_demo_data_give_three_jobs_and_a_note_on_the_fourth_column() -> None
     )
     assert sizes(made) == [(420, 91, 89), (419, 91, 90), (420, 91, 89)]
     assert made.mode == "quick"
-    assert made.notes == ("Not trained: policy_areas (several values a row).",)
+    assert made.notes == (
+        "all-MiniLM-L6-v2 was not pretrained on FR.",
+        "Not trained: policy_areas (several values a row).",
+    )
 
 
 def test_planning_needs_no_torch() -> None:
@@ -78,18 +81,23 @@ def test_a_multi_valued_label_is_refused_when_it_is_named(tweets: Path) -> None:
     assert refusal(tweets, label=("sentiment", "areas")) == (
         "The column 'areas' holds several values a row.",
         "--label",
-        "Quick trains single-valued columns: choose another one.",
+        "Quick trains single-valued columns: choose another one, or give --one-vs-all, or use "
+        "the mode distributed.",
     )
-    assert plan(tweets).notes == ("Not trained: areas (several values a row).",)
+    assert plan(tweets).notes == (
+        "all-MiniLM-L6-v2 was not pretrained on FR.",
+        "Not trained: areas (several values a row).",
+    )
 
 
 def test_a_table_with_only_multi_valued_labels_is_refused(write: Write) -> None:
     rows = "".join(
         f'{{"text": "a long film {i}", "areas": ["law", "{"xy"[i % 2]}"]}}\n' for i in range(9)
     )
-    assert refusal(write("a.jsonl", rows))[:2] == (
+    assert refusal(write("a.jsonl", rows)) == (
         "Every label column holds several values a row; quick trains single-valued ones.",
         "areas",
+        "Use the mode distributed.",
     )
 
 
@@ -146,18 +154,18 @@ def test_leaving_out_every_class_leaves_nothing_to_learn(write: Write) -> None:
 
 
 def test_leaving_classes_out_goes_on_until_every_class_is_in_every_part(write: Write) -> None:
-    # Leaving out a, whose authors also wrote others, leaves c without a row in some part.
-    labels, authors = "bbbdcddaddddcabacbba", "gbolitjagcrvbvjfjtvf"
+    # Leaving out e, whose author also wrote others, leaves d without a row in some part.
+    labels, authors = "abbacddbcaedaacdaa", "begabfadgbaehiffda"
     pairs = zip(labels, authors, strict=True)
     rows = "".join(f"a long film {i},{own},{by}\n" for i, (own, by) in enumerate(pairs))
     path = write("a.csv", "text,label,author\n" + rows)
     made = plan(path, label="label", group_column="author", small_classes="drop")
     assert made.notes == (
-        "label: 4 rows left out: classes with too few rows (a).",
-        "label: 3 rows left out: classes with too few rows (c).",
+        "label: 1 row left out: classes with too few rows (e).",
+        "label: 4 rows left out: classes with too few rows (d).",
     )
     for own in made.parts[0].named().values():
-        assert {labels[row] for row in own} == {"b", "d"}
+        assert {labels[row] for row in own} == {"a", "b", "c"}
 
 
 def test_classes_of_one_author_cannot_be_in_every_part(write: Write) -> None:

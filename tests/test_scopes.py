@@ -50,6 +50,52 @@ def test_one_model_can_be_trained_once_for_each_language(tweets: Path) -> None:
     assert [job.title for job in made.jobs] == ["topic · bert · EN", "topic · bert · FR"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"model": ("a", "b")}, ["a MULTI", "b MULTI"]),
+        ({"model": ("a", "b", "a")}, ["a MULTI", "b MULTI"]),
+        (
+            {"model": ("a", "b"), "languages": "per-language"},
+            ["a EN", "b EN", "a FR", "b FR"],
+        ),
+        ({"model": ("EN=a", "FR=c", "EN=b")}, ["a EN", "c FR", "b EN"]),
+        ({"model": ("EN=a", "en=b")}, ["a EN", "b EN"]),
+    ],
+)
+def test_rivals_are_several_models_for_the_same_rows(
+    tweets: Path, settings: dict[str, object], expected: list[str]
+) -> None:
+    made = plan(tweets, mode="benchmark", label="sentiment", **settings)
+    assert [f"{job.model} {job.language}" for job in made.jobs] == expected
+    own_rows: dict[str, list[int]] = {}
+    for job, parts in zip(made.jobs, made.parts, strict=True):
+        rows = [row for own in parts.named().values() for row in own]
+        assert rows == own_rows.setdefault(job.language, rows)
+    left_out = "FR" not in own_rows and "MULTI" not in own_rows
+    note = "30 rows left out: no model for their language (FR)."
+    assert made.notes == ((note,) if left_out else ())
+
+
+def test_rivals_are_for_all_rows_or_for_each_language_not_both(tweets: Path) -> None:
+    assert refusal(tweets, mode="benchmark", model=("a", "b", "EN=c")) == (
+        "benchmark trains models for all rows, or for each language; 3 were given.",
+        "--model",
+        "Give only --model NAME, or only --model LANG=NAME.",
+    )
+
+
+def test_a_language_can_be_a_whole_name(write: Write) -> None:
+    named = ("français", "Brazilian Portuguese")
+    rows = "".join(f"a long film {i},{'ab'[i % 2]},{named[i % 4 // 2]}\n" for i in range(60))
+    path = write("a.csv", "text,label,lang\n" + rows)
+    made = plan(path, model=("Français=m", "brazilian portuguese=org/n"))
+    assert [(job.model, job.language) for job in made.jobs] == [
+        ("m", "FRANÇAIS"),
+        ("org/n", "BRAZILIAN PORTUGUESE"),
+    ]
+
+
 def test_a_model_for_one_language_leaves_the_other_rows_out_and_says_so(tweets: Path) -> None:
     made = plan(tweets, label="sentiment", model="FR=bert-fr")
     assert [job.language for job in made.jobs] == ["FR"]
@@ -133,6 +179,11 @@ def test_a_language_with_one_class_cannot_have_a_model_of_its_own(write: Write) 
         ("bert-base-uncased", ("", "bert-base-uncased")),
         ("en=bert", ("EN", "bert")),
         ("pt-BR=org/bert=2", ("PT-BR", "org/bert=2")),
+        ("zh_Hant_TW=m", ("ZH_HANT_TW", "m")),
+        ("portuguese=m", ("PORTUGUESE", "m")),
+        ("中文=m", ("中文", "m")),
+        ("models/lr=3e-5", ("", "models/lr=3e-5")),
+        ("e=m", ("", "e=m")),
         ("./lr=3e-5", ("", "./lr=3e-5")),
         ("C:\\models\\a=b", ("", "C:\\models\\a=b")),
         ("en=", ("", "en=")),

@@ -200,43 +200,6 @@ def test_a_row_that_ctrl_c_kept_out_of_the_files_is_there_after_the_next_run(log
     ]
 
 
-def folders_of(session: Session) -> dict[tuple[str, str], str]:
-    known = facts_of(session)["categories"]
-    return {(c["label_key"], c["label_value"]): c["folder"] for c in known}
-
-
-def test_a_category_is_named_by_its_value_or_key_and_if_ambiguous_by_both(logs: Path) -> None:
-    folders = {
-        ("", ""): "default",
-        ("topic", ""): "topic",
-        ("topic", "law & order/UK"): "law_&_order_UK",
-        ("sentiment", "positive"): "sentiment_positive",
-        ("irony", "positive"): "irony_positive",
-        ("irony", "no"): "no",
-        ("positive", ""): "positive",
-    }
-    session = Session(logs)
-    run(session, *(new_job(*pair) for pair in folders), new_job("irony", "no"))
-
-    assert folders_of(session) == folders
-    assert session.category_name(Task("irony", "positive")) == "irony_positive"
-
-
-def test_a_folder_once_given_stays_and_no_two_categories_share_one(logs: Path) -> None:
-    session = Session(logs)
-    run(session, new_job("sentiment", "Positive"))
-    later = Session(logs, session.id)
-    run(later, new_job("irony", "Positive"), new_job("sentiment", "Positive"))
-    run(later, new_job("x", "positive"), new_job("Positive"), new_job("x", "POSITIVE "))
-
-    folders = folders_of(session)
-    assert folders["sentiment", "Positive"] == "Positive"
-    assert len(folders) == 5
-    assert len({folder.casefold() for folder in folders.values()}) == 5
-    table = read_metrics(session.folder / "Positive" / "training.csv")
-    assert table["model_identifier"].tolist() == ["j0001", "j0003"]
-
-
 HOSTILE = (
     *("..", ".", "../../up", "/etc/passwd", "C:\\x", "~", "con", "nul.txt", "a\0b", "x" * 300),
     *("session.json", "jobs.jsonl", ".lock", "SESSION.JSON", "runs", "training.csv", " ", "\u202e"),

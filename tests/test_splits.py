@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_tool.config import make_config
 from llm_tool.data.columns import Columns
-from llm_tool.data.dataset import Dataset
+from llm_tool.data.dataset import Dataset, LabelKey, load_dataset
 from llm_tool.data.splits import split_rows
 from llm_tool.plan import Parts
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
+REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 def dataset(
@@ -47,6 +50,7 @@ def split(
     test_share: float = 0.15,
     seed: int = 42,
 ) -> tuple[Parts, tuple[str, ...]]:
+    """Split rows whose labels are given as one letter each: ``abc`` is a row with three labels."""
     return split_rows(
         data,
         range(len(labels)) if rows is None else rows,
@@ -62,7 +66,7 @@ def distinct(count: int) -> list[str]:
 
 
 def class_sizes(rows: Sequence[int], labels: Sequence[str]) -> Counter[str]:
-    return Counter(labels[row] for row in rows)
+    return Counter(label for row in rows for label in labels[row])
 
 
 labels_of = st.lists(st.sampled_from("abcd"), min_size=1, max_size=120)
@@ -81,7 +85,22 @@ together = st.lists(
 )
 
 
-@given(rows=together, seed=seeds)
+several = st.sets(st.sampled_from("abcdefg"), max_size=4).map(lambda own: "".join(sorted(own)))
+several_of = st.lists(several, min_size=1, max_size=120)
+
+
+def with_labels(
+    one: st.SearchStrategy[list[tuple[str, ...]]],
+) -> st.SearchStrategy[list[tuple[str, ...]]]:
+    """Give each row of linked rows any number of labels in the place of its one."""
+    return one.flatmap(
+        lambda rows: st.lists(several, min_size=len(rows), max_size=len(rows)).map(
+            lambda own: [(labels, *row[1:]) for labels, row in zip(own, rows, strict=True)]
+        )
+    )
+
+
+@given(rows=together | with_labels(together), seed=seeds)
 def test_no_row_is_lost_or_twice_and_no_unit_is_divided(
     rows: list[tuple[str, ...]], seed: int
 ) -> None:
@@ -142,7 +161,122 @@ def test_every_class_with_enough_rows_is_in_every_part(
         assert class_sizes(parts.train, labels)[label]
 
 
-@given(rows=together, seed=seeds)
+@given(labels=several_of, seed=seeds, test_share=st.sampled_from([0.0, 0.15, 0.4]))
+def test_a_label_is_only_missing_from_a_part_where_another_one_needs_each_of_its_rows(
+    labels: list[str], seed: int, test_share: float
+) -> None:
+    parts, _ = split(dataset(distinct(len(labels))), labels, seed=seed, test_share=test_share)
+    wanted = [parts.train, parts.validation, *([parts.test] if test_share else [])]
+    total = class_sizes(range(len(labels)), labels)
+    enough = {label for label, count in total.items() if count >= len(wanted)}
+    here = [class_sizes(rows, labels) for rows in wanted]
+    for label in sorted(enough):
+        if all(own[label] for own in here):
+            continue
+        for rows, own in zip(wanted, here, strict=True):
+            for row in rows:
+                if label in labels[row]:
+                    assert any(own[other] == 1 for other in enough.intersection(labels[row]))
+
+
+@given(labels=several_of, extra=st.integers(3, 9), seed=seeds)
+def test_a_label_with_three_rows_of_its_own_is_in_every_part(
+    labels: list[str], extra: int, seed: int
+) -> None:
+    labels = [*labels, *["z"] * extra]
+    parts, _ = split(dataset(distinct(len(labels))), labels, seed=seed)
+    assert all(class_sizes(rows, labels)["z"] for rows in parts.named().values())
+
+
+@given(labels=st.lists(several, min_size=40, max_size=160), seed=seeds)
+@settings(max_examples=50)
+def test_every_label_of_rows_with_several_is_near_its_share(labels: list[str], seed: int) -> None:
+    parts, _ = split(dataset(distinct(len(labels))), labels, seed=seed)
+    total = class_sizes(range(len(labels)), labels)
+    for name, rows in parts.named().items():
+        own = class_sizes(rows, labels)
+        for label, count in total.items():
+            assert abs(own[label] - SHARES[name] * count) < 3 + 0.15 * count
+
+
+@given(labels=several_of, empty=st.integers(0, 80), seed=seeds)
+def test_rows_without_a_label_are_divided_in_proportion_too(
+    labels: list[str], empty: int, seed: int
+) -> None:
+    labels = [*filter(None, labels), *[""] * empty]
+    parts, _ = split(dataset(distinct(len(labels))), labels, seed=seed)
+    for name, rows in parts.named().items():
+        own = sum(not labels[row] for row in rows)
+        assert abs(own - SHARES[name] * empty) < (1 if empty > 3 else 1.2)
+        assert own or empty < 3
+
+
+def shares_of_a_real_table(key: LabelKey, parts: Parts) -> list[float]:
+    """Return by how many rows each label of each part is off its share."""
+    return [
+        abs(sum(label in key.values[row] for row in rows) - SHARES[name] * count)
+        for label, count in key.counts.items()
+        for name, rows in parts.named().items()
+    ]
+
+
+def of_the_demo() -> Dataset:
+    return load_dataset(make_config({"label": "policy_areas"}))
+
+
+def of_28_emotions() -> Dataset:
+    path = REAL / "emotions_multilabel.jsonl"
+    if not path.is_file():
+        pytest.skip(f"the public data sets are not in {REAL}")
+    return load_dataset(make_config({"data": str(path), "split_column": "none"}))
+
+
+@pytest.mark.parametrize(("load", "off"), [(of_the_demo, 1), (of_28_emotions, 2)])
+def test_labels_of_real_rows_are_in_proportion_to_within_a_row_or_two(
+    load: Callable[[], Dataset], off: float
+) -> None:
+    data = load()
+    (key,) = (key for key in data.keys.values() if key.multi)
+    for seed in (42, 1):
+        parts, _ = split_rows(
+            data,
+            range(len(data.texts)),
+            key.values,
+            validation_share=0.15,
+            test_share=0.15,
+            seed=seed,
+        )
+        assert max(shares_of_a_real_table(key, parts)) < off
+
+
+def test_a_row_goes_where_its_rarest_label_needs_it() -> None:
+    # Three rows have b, all of them a too: one for each part, whatever a would like.
+    labels = ["ab"] * 3 + ["a"] * 97
+    for seed in range(20):
+        parts, _ = split(dataset(distinct(100)), labels, seed=seed)
+        assert [class_sizes(rows, labels)["b"] for rows in parts.named().values()] == [1, 1, 1]
+        assert [len(rows) for rows in parts.named().values()] == [70, 15, 15]
+
+
+def test_a_label_is_moved_to_a_part_that_rarer_labels_left_without_it() -> None:
+    # b and c have two rows each and go first, both to training; all of them are the rows of a.
+    labels = ["ab", "ab", "ac", "ac", *"dddddddddd"]
+    for seed in range(20):
+        parts, _ = split(dataset(distinct(len(labels))), labels, seed=seed)
+        assert all(class_sizes(rows, labels)["a"] for rows in parts.named().values())
+
+
+def test_a_unit_with_rows_of_two_classes_counts_for_both() -> None:
+    # Group x is all of class b that any part can have, beside two rows of its own.
+    labels = "ab" + "b" * 2 + "a" * 20
+    groups = ("x", "x", *("",) * 22)
+    for seed in range(20):
+        parts, _ = split(dataset(distinct(24), groups=groups), labels, seed=seed)
+        assert all(class_sizes(rows, labels)["b"] == 1 for rows in parts.named().values())
+        assert all(class_sizes(rows, labels)["a"] for rows in parts.named().values())
+
+
+@given(rows=together | with_labels(together), seed=seeds)
 @settings(max_examples=30)
 def test_the_same_seed_gives_the_same_split(rows: list[tuple[str, ...]], seed: int) -> None:
     labels, texts, groups, languages, parts = zip(*rows, strict=True)

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tool.data.tokens import Examples, TokenStore, micro_batches, pad, shuffled_batches
+from llm_tool.data.tokens import (
+    Examples,
+    TokenStore,
+    draw_count,
+    draw_rows,
+    micro_batches,
+    pad,
+    shuffled_batches,
+)
 
 lengths_of = st.lists(st.integers(1, 64), max_size=80).map(lambda n: np.asarray(n, dtype=np.int64))
 
@@ -78,6 +86,34 @@ def test_batches_of_similar_length_need_little_padding() -> None:
     assert padded < 1.2 * lengths.sum()  # unsorted: 1.9
 
 
+draws_of = st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.25, 3.7]), max_size=60).map(np.asarray)
+
+
+@given(draws=draws_of, seed=st.integers(0, 2**32))
+def test_a_row_is_drawn_as_often_as_its_number_says_and_never_once_more_than_that(
+    draws: np.ndarray, seed: int
+) -> None:
+    rows = draw_rows(draws, np.random.default_rng(seed))
+    times = np.bincount(rows, minlength=len(draws))
+    assert len(rows) == draw_count(draws)
+    assert np.isin(times - np.floor(draws), (0, 1)).all()
+    assert (times[draws == np.floor(draws)] == draws[draws == np.floor(draws)]).all()
+    assert abs(len(rows) - draws.sum()) <= 0.5 + 1e-9
+
+
+def test_parts_of_a_draw_come_true_over_many_epochs() -> None:
+    rng = np.random.default_rng(1)
+    draws = np.array([1.0, 1.5, 1.5, 2.5, 2.5, 3.0])
+    times = [np.bincount(draw_rows(draws, rng), minlength=6) for _ in range(2000)]
+    assert np.mean(times, axis=0) == pytest.approx(draws, abs=0.05)
+
+
+def test_whole_draws_leave_chance_untouched() -> None:
+    rng = np.random.default_rng(1)
+    assert draw_rows(np.array([1.0, 3.0, 1.0]), rng).tolist() == [0, 1, 1, 1, 2]
+    assert rng.random() == np.random.default_rng(1).random()
+
+
 def test_ids_are_padded_on_the_right_and_the_mask_covers_what_is_not_padding() -> None:
     ids, mask = pad([np.asarray(x, np.int32) for x in ([5, 6, 7], [8], [0, 9])], pad_id=0)
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [0, 9, 0]]
@@ -127,8 +163,14 @@ def test_longer_texts_are_cut_keep_their_last_special_token_and_are_counted(
     ids = store.token_ids(range(4))
     assert [len(one) for one in ids] == [7, 8, 8, 8]
     assert {one[-1] for one in ids} == {tokenizer.sep_token_id}
-    assert store.count_cut(range(4)) == 2
-    assert store.count_cut([0, 1]) == 0
+    assert store.too_long(range(4)) == {2, 3}
+    assert store.too_long([0, 1, 3]) == {3}
+
+
+def test_which_texts_are_too_long_can_be_asked_before_their_tokens(tokenizer: Any) -> None:  # noqa: ANN401
+    store = TokenStore(tokenizer, ["good " * 7, "good", "good " * 6], max_length=8)
+    assert store.too_long([1, 0, 2]) == {0}
+    assert store.too_long([1]) == set()
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "\x01\x02", "� \u202e", "👍" * 50, "."])

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from llm_tool import __version__
 from llm_tool.errors import StudioError
+from llm_tool.modes import MODES
 
 _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
@@ -129,7 +130,7 @@ def demo(
 
 @app.command()
 def train(
-    mode: Annotated[str, typer.Argument(help="How to train: quick.")],
+    mode: Annotated[str, typer.Argument(help=f"How to train: {', '.join(MODES)}.")],
     data: Annotated[
         str | None, typer.Argument(help="CSV, TSV or JSON Lines; `demo`: the embedded data.")
     ] = None,
@@ -140,7 +141,7 @@ def train(
         list[str] | None, typer.Option("--label", "-l", help="Label column; repeat for more.")
     ] = None,
     language_column: Annotated[
-        str | None, typer.Option(help="Column with the languages, or `none`.")
+        str | None, typer.Option(help="Column with the languages, or `none`, or `detect`.")
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with row ids, or `none`.")] = None,
     group_column: Annotated[
@@ -153,10 +154,29 @@ def train(
     delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Hub id, folder or `embedded`; or LANG=MODEL, repeat."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hub id, folder or `embedded`; or LANG=MODEL. Repeat for several.",
+        ),
     ] = None,
     languages: Annotated[
-        str | None, typer.Option(help="per-language or multilingual, with one --model.")
+        str | None, typer.Option(help="One model per-language, or one multilingual.")
+    ] = None,
+    multi_class: Annotated[
+        list[str] | None,
+        typer.Option(help="Label column that one model learns whole; repeat for more."),
+    ] = None,
+    one_vs_all: Annotated[
+        list[str] | None,
+        typer.Option(help="Label column with a yes-or-no model for each value; repeat for more."),
+    ] = None,
+    shared_encoder: Annotated[
+        bool | None,
+        typer.Option(
+            "--shared-encoder/--no-shared-encoder",
+            help="One network for all yes-or-no labels, in place of one each.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts per optimiser step.")] = None,
@@ -168,13 +188,29 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a better one.")
     ] = None,
+    reinforced: Annotated[
+        bool | None,
+        typer.Option(
+            "--reinforced/--no-reinforced", help="After training, work on the weak classes."
+        ),
+    ] = None,
+    long_documents: Annotated[
+        str | None, typer.Option(help="Texts over the limit: truncate or exclude.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Jobs trained at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split and training.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Train once with each of these seeds, as 1,2,3.")
+    ] = None,
     logs_dir: LogsDir = None,
     models_dir: ModelsDir = None,
     session_id: Annotated[str | None, typer.Option(help="Add to this session.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with settings; flags win over it.")
+    ] = None,
+    save_config: Annotated[
+        Path | None, typer.Option(help="Write the settings to this YAML file, for --config.")
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting as KEY=VALUE; repeat.")
@@ -185,30 +221,23 @@ def train(
     """Train without questions. What is not given is guessed or derived, and shown."""
     given = dict(locals())
     from llm_tool.config import parse_assignment, read_config
-    from llm_tool.modes import MODES
+    from llm_tool.errors import nearest
 
-    if mode not in {m.name for m in MODES if m.built}:
-        _refuse_mode(mode)
+    if mode not in MODES:
+        raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, MODES))
     layers: dict[str, Any] = read_config(config) if config else {}
     for assignment in assignments or ():
         layers |= parse_assignment(assignment)
-    flags = set(given) - {"config", "assignments", "dry_run", "as_json"}
+    flags = set(given) - {"config", "assignments", "save_config", "dry_run", "as_json"}
     layers |= {key: given[key] for key in flags if given[key] not in (None, [])}
-    _run(layers, dry_run, as_json)
+    _run(layers, dry_run, as_json, save_config)
 
 
-def _refuse_mode(mode: str) -> None:
-    from llm_tool.errors import nearest
-    from llm_tool.modes import MODES
-
-    if mode in {m.name for m in MODES}:
-        raise StudioError(f"The mode {mode} is not built yet.", remedy="Use quick.")
-    raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, [m.name for m in MODES]))
-
-
-def _run(settings: dict[str, Any], dry_run: bool, as_json: bool) -> None:
+def _run(
+    settings: dict[str, Any], dry_run: bool, as_json: bool, save_config: Path | None = None
+) -> None:
     """Plan, show the plan, and train unless it is a dry run."""
-    from llm_tool.config import make_config
+    from llm_tool.config import make_config, write_config
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
@@ -219,6 +248,8 @@ def _run(settings: dict[str, Any], dry_run: bool, as_json: bool) -> None:
     config = make_config(settings)
     session = Session(config.logs_dir, config.session_id)
     dataset, plan = prepare(config)
+    if save_config is not None:
+        write_config(config, save_config)
     show_plan(out if dry_run and not as_json else talk, plan, config, dataset)
     if dry_run:
         if as_json:

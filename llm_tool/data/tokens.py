@@ -19,7 +19,8 @@ class Examples:
     """Tokenised rows with their labels; every sequence has one entry an example.
 
     ``token_ids`` are unpadded, special tokens included; ``labels`` are positions in the task's
-    classes; ``rows`` are positions in the dataset and ``ids`` what the user knows the rows by.
+    classes, shape (examples,), or 0 and 1 for each label, shape (examples, labels); ``rows`` are
+    positions in the dataset and ``ids`` what the user knows the rows by.
     """
 
     token_ids: Sequence[Ids]
@@ -61,9 +62,10 @@ class TokenStore:
             self._tokenise(missing[start : start + 2000])
         return [self._ids[row] for row in rows]
 
-    def count_cut(self, rows: Sequence[int]) -> int:
-        """Return how many of the rows, tokenised before, were longer than ``max_length``."""
-        return sum(row in self._cut for row in rows)
+    def too_long(self, rows: Sequence[int]) -> set[int]:
+        """Return the rows that are longer than ``max_length``."""
+        self.token_ids(rows)
+        return self._cut.intersection(rows)
 
     def _tokenise(self, rows: Sequence[int]) -> None:
         encoded = self._tokenizer(
@@ -125,6 +127,29 @@ def shuffled_batches(
         batches += [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
     for number in rng.permutation(len(batches)):
         yield batches[number]
+
+
+def draw_count(draws: NDArray[np.float64]) -> int:
+    """Return how many examples ``draw_rows`` draws in an epoch."""
+    whole = np.floor(draws)
+    return int(whole.sum()) + round(float((draws - whole).sum()))
+
+
+def draw_rows(draws: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the positions of an epoch's examples, each as often as it should be drawn.
+
+    Args:
+        draws: How often each example is drawn, shape (examples,); 2.5 is twice in every epoch,
+            and three times in half of them.
+        rng: Where chance comes from; not asked when all draws are whole.
+    """
+    whole = np.floor(draws)
+    rest = draws - whole
+    times = whole.astype(np.int64)
+    extra = round(float(rest.sum()))
+    if extra:
+        times[rng.choice(len(draws), size=extra, replace=False, p=rest / rest.sum())] += 1
+    return np.repeat(np.arange(len(draws)), times)
 
 
 def pad(token_ids: Sequence[Ids], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,16 +1,15 @@
-"""Run a plan in this process, job after job; one that fails does not stop the others."""
+"""Run a plan on this machine; a job that fails does not stop the others."""
 
 from __future__ import annotations
 
-import gc
 import time
-import traceback
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.errors import StudioError
 from llm_tool.events import (
     JobEnded,
     JobFailed,
@@ -21,15 +20,17 @@ from llm_tool.events import (
     in_order,
     shielded,
 )
-from llm_tool.logs.files import disk_errors
+from llm_tool.execution.resources import share_out
+from llm_tool.execution.runner import Runner
+from llm_tool.execution.workers import train_in_workers
+from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
-from llm_tool.plan import Job, Plan
-from llm_tool.trainers.model_trainer import Encoder, train_job
+from llm_tool.plan import Job, Parts, Plan
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: the jobs that are done, and those that failed."""
+    """What came of a run: the jobs that are done, and those that failed, in the plan's order."""
 
     done: tuple[JobEnded, ...]
     failed: tuple[JobFailed, ...]
@@ -40,12 +41,14 @@ def run_plan(
 ) -> Outcome:
     """Train the jobs of a plan and return what came of them.
 
-    Events are recorded in the session first and then handed to the observers.
+    Events are recorded in the session first and then handed to the observers. With several
+    workers, jobs are trained in processes of their own, and their events come as they happen.
 
     Raises:
         StudioError: The logs folder cannot be written. Failures of single jobs are events.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
     """
+    config = share_out(config, len(plan.jobs))
     show = shielded(*observers)
     about = {"name": dataset.name, "sha256": dataset.sha256}
     started = time.perf_counter()
@@ -55,16 +58,16 @@ def run_plan(
     try:
         with session.run(plan.jobs, config.model_dump(mode="json"), about) as jobs:
             models = Path(config.models_dir) / session.id
-            show(RunStarted(session.id, plan.mode, str(session.folder), str(models), jobs))
-            encoders = {job.model: Encoder(job.model, dataset, config.max_length) for job in jobs}
-            for job, parts in zip(jobs, plan.parts, strict=True):
-                encoder = encoders[job.model]
-                try:
-                    done.append(train_job(job, parts, dataset, encoder, config, session, show))
-                except Exception as error:  # noqa: BLE001 - reported; the other jobs go on
-                    failed.append(_failure(job, error, session))
-                    in_order(session.record, show)(failed[-1])
-                gc.collect()  # a model is large, and its graph holds cycles
+            workers = config.workers or 1
+            show(RunStarted(session.id, plan.mode, str(session.folder), str(models), jobs, workers))
+            trainings = list(zip(jobs, plan.parts, strict=True))
+            with closing(_results(trainings, dataset, config, session, show)) as results:
+                for result in results:
+                    if isinstance(result, JobEnded):
+                        done.append(result)
+                    else:
+                        failed.append(result)
+                        in_order(session.record, show)(result)
         status = "failed" if failed else "done"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -72,18 +75,23 @@ def run_plan(
     finally:
         seconds = time.perf_counter() - started
         show(RunEnded(session.id, status, len(done), len(failed), seconds))
-    return Outcome(tuple(done), tuple(failed))
-
-
-def _failure(job: Job, error: Exception, session: Session) -> JobFailed:
-    if isinstance(error, StudioError):
-        return JobFailed(job, error.what, error.where, error.remedy)
-    path = session.run_folder(job) / "error.txt"
-    with disk_errors(path, "Writing the logs"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
-    return JobFailed(
-        job,
-        what=f"{type(error).__name__}: {error}",
-        remedy=f"The whole traceback is in {path}.",
+    return Outcome(
+        tuple(sorted(done, key=lambda result: job_number(result.job.id))),
+        tuple(sorted(failed, key=lambda result: job_number(result.job.id))),
     )
+
+
+def _results(
+    trainings: Sequence[tuple[Job, Parts]],
+    dataset: Dataset,
+    config: RunConfig,
+    session: Session,
+    show: Observer,
+) -> Generator[JobEnded | JobFailed]:
+    """Yield the result of each job when it is there; closed, it ends what it began."""
+    if config.workers and config.workers > 1:
+        yield from train_in_workers(trainings, dataset, config, session, show)
+        return
+    runner = Runner(dataset, config, session)
+    for job, parts in trainings:
+        yield runner.train(job, parts, show)

@@ -73,15 +73,16 @@ class CategoryCsv:
         else:
             self._records = read_records(self.folder)
         columns = training_columns(record.job.task for record in self._records.values())
+        widened = columns != self._columns
         is_epoch = isinstance(event, EpochEnded)
         in_order = not is_epoch or job_number(event.job.id) >= self._last_job
-        if not as_left or columns != self._columns or not in_order:
+        if not as_left or widened or not in_order:
             self._records = _in_plan_order(self._records)
             with replacing(path) as file:
                 file.write(training_text(self._records.values()))
         elif isinstance(event, EpochEnded):
             _append(path, _line(_epoch_row(event), columns))
-        if not as_left or isinstance(event, JobEnded) or event.is_best:
+        if not as_left or widened or isinstance(event, JobEnded) or event.is_best:
             with replacing(self.folder / BEST) as file:
                 file.write(best_text(self._records.values()))
         self._columns = columns

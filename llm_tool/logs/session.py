@@ -18,7 +18,15 @@ from filelock import FileLock
 
 from llm_tool import __version__
 from llm_tool.errors import StudioError
-from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted, Status
+from llm_tool.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobEvent,
+    JobFailed,
+    Status,
+    per_category,
+)
 from llm_tool.logs import journal
 from llm_tool.logs.files import disk_errors, replacing, unique_name
 from llm_tool.logs.metrics_csv import CategoryCsv
@@ -125,7 +133,8 @@ class Session:
             lines += [json.dumps(asdict(job)) for job in named]
             with replacing(path) as file:  # whole: the ids go on from the number of lines
                 file.writelines(f"{line}\n" for line in lines)
-            facts["categories"] = _assign_folders(facts["categories"], [j.task for j in named])
+            tasks = [task for job in named for task in job.tasks]
+            facts["categories"] = _assign_folders(facts["categories"], tasks)
             run = {"status": "running", "started": timestamp(), "ended": None, **about}
             facts["runs"].append(run | {"jobs": [job.id for job in named]})
             facts |= {"status": "running", "ended": None}
@@ -164,6 +173,14 @@ class Session:
             json.dump(facts, file, indent=2)
             file.write("\n")
 
+    def jobs(self) -> tuple[Job, ...]:
+        """Return every job that was entered into the session, in the order of their ids."""
+        from pydantic import TypeAdapter
+
+        job = TypeAdapter(Job)
+        lines = (self.folder / "jobs.jsonl").read_bytes().splitlines()
+        return tuple(job.validate_json(line) for line in lines)
+
     def category_name(self, task: Task) -> str:
         """Return the name of the folder of a task's category."""
         category = (task.label_key, task.label_value)
@@ -176,8 +193,8 @@ class Session:
         return self.folder / self.category_name(task)
 
     def run_folder(self, job: Job) -> Path:
-        """Return the folder of a job."""
-        return self.category_folder(job.task) / "runs" / job.id
+        """Return the folder of a job, for a shared encoder that of its first label."""
+        return self.category_folder(job.tasks[0]) / "runs" / job.id
 
     def record(self, event: Event) -> None:
         """Write an event of a job to its journal, then bring the category's CSVs up to date.
@@ -185,27 +202,29 @@ class Session:
         Raises:
             StudioError: The logs folder cannot be written.
         """
-        if not isinstance(event, JobStarted | EpochEnded | JobEnded | JobFailed):
+        if not isinstance(event, JobEvent):
             return
         self._failed += isinstance(event, JobFailed)
         with disk_errors(self.folder, "Writing the logs"), self._lock():
-            journal.append(self.run_folder(event.job), event)
-            if isinstance(event, EpochEnded | JobEnded):
-                folder = self.category_folder(event.job.task)
-                self._categories.setdefault(folder, CategoryCsv(folder)).update(event)
+            for own in per_category(event):
+                journal.append(self.run_folder(own.job), own)
+                if isinstance(own, EpochEnded | JobEnded):
+                    folder = self.category_folder(own.job.task)
+                    self._categories.setdefault(folder, CategoryCsv(folder)).update(own)
 
 
 def _assign_folders(known: list[dict[str, str]], tasks: Iterable[Task]) -> list[dict[str, str]]:
     """Return the categories with a folder for every task; folders once given stay.
 
-    A label value that belongs to several keys of the plan is not a name: its folder is
-    ``{key}_{value}``.
+    A label value that belongs to several keys of the session is not a name: its folder is
+    ``{key}_{value}``, but for the first of runs that came before.
     """
     categories = [dict(c) for c in known]
-    new = dict.fromkeys((task.label_key, task.label_value) for task in tasks)
-    names = [Task(*pair).category for pair in new]
-    for key, value in new:
-        if any((c["label_key"], c["label_value"]) == (key, value) for c in categories):
+    held = [(c["label_key"], c["label_value"]) for c in categories]
+    every = dict.fromkeys([*held, *((task.label_key, task.label_value) for task in tasks)])
+    names = [Task(*pair).category for pair in every]
+    for key, value in every:
+        if (key, value) in held:
             continue
         name = Task(key, value).category
         ambiguous = bool(value) and names.count(name) > 1

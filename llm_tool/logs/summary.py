@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TextIO
 
-from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted, RunEnded
+from llm_tool.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobFailed,
+    JobStarted,
+    Reinforcement,
+    ReinforcementEnded,
+    ReinforcementStarted,
+    RunEnded,
+    WeakClass,
+)
 from llm_tool.text import plural, visible
 
 
@@ -28,13 +40,7 @@ class PlainSummary:
 def describe(event: Event) -> str:
     """Return an event as one line of text, empty if there is nothing to say."""
     if isinstance(event, JobStarted):
-        return (
-            f"{visible(event.job.title)}: {event.train_rows:,} train, "
-            f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
-            f"{plural(event.epochs, 'epoch')}, batch size {event.batch_size}, "
-            f"learning rate {event.learning_rate:g}, {plural(event.cut, 'text')} over "
-            f"{event.max_length:,} tokens cut; {event.device}, {event.precision}"
-        )
+        return _start_line(event)
     if isinstance(event, EpochEnded):
         return _epoch_line(event)
     if isinstance(event, JobEnded):
@@ -42,16 +48,65 @@ def describe(event: Event) -> str:
     if isinstance(event, JobFailed):
         why = " ".join(filter(None, (event.what, event.remedy)))
         return f"{visible(event.job.title)}: failed: {visible(why)}"
+    if isinstance(event, Reinforcement):
+        return f"{visible(event.job.title)}: {describe_reinforcement(event)}"
     if isinstance(event, RunEnded):
         jobs = event.done + event.failed
         return f"{event.status}: {event.done} of {jobs} jobs done in {duration(event.seconds)}"
     return ""
 
 
+def _start_line(event: JobStarted) -> str:
+    left = f"{plural(event.excluded, 'text')} over {event.max_length:,} tokens left out"
+    cut = f"{plural(event.cut, 'text')} over {event.max_length:,} tokens cut"
+    return (
+        f"{visible(event.job.title)}: {event.train_rows:,} train, "
+        f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
+        f"{plural(event.epochs, 'epoch')}, batch size {event.batch_size}, "
+        f"learning rate {event.learning_rate:g}, {left if event.excluded else cut}; "
+        f"{event.device}, {event.precision}"
+    )
+
+
+def describe_reinforcement(event: Reinforcement) -> str:
+    """Return what the reinforced phase is about to do, or what it gained, without the job."""
+    if isinstance(event, ReinforcementStarted):
+        names = ", ".join(_weak_name(weak) for weak in event.weak)
+        verb = "is" if len(event.weak) == 1 else "are"
+        return (
+            f"reinforced: {names} {verb} below {event.threshold:.2f}: "
+            f"{plural(event.epochs, 'more epoch')} from epoch {event.from_epoch}, learning rate "
+            f"{event.learning_rate:g}, weak classes drawn {event.oversampling:g} times as often, "
+            f"weighing {event.class_weight:g} times as much"
+        )
+    if isinstance(event, ReinforcementEnded):
+        gains = ", ".join(
+            f"{visible(gain.name)} {_score(gain.before)} → {_score(gain.after)}"
+            for gain in event.gains
+            if gain.weak
+        )
+        if math.isnan(event.after):
+            return "reinforced: broken off, its loss was not finite; the model before it is kept"
+        change = f"{event.monitor} {event.before:.3f} → {event.after:.3f}"
+        how = f"kept, {change}" if event.kept else f"not kept, {change} is no gain"
+        return f"reinforced: {how}; F1 {gains}"
+    return f"reinforced: nothing to do, every class has an F1 of {event.threshold:.2f} or more"
+
+
+def _weak_name(weak: WeakClass) -> str:
+    where = f" in {visible(weak.language)}" if weak.language else ""
+    return f"{visible(weak.name)} {weak.f1:.2f}{where}"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _epoch_line(event: EpochEnded) -> str:
     scores, weakest = event.scores, event.scores.weakest
     words = [
         f"{visible(event.job.title)}: epoch {event.epoch}",
+        "" if event.training_phase == "normal" else event.training_phase,
         f"train_loss {event.train_loss:.4f}",
         f"val_loss {event.val_loss:.4f}",
         f"accuracy {scores.accuracy:.3f}",
@@ -70,14 +125,20 @@ def _epoch_line(event: EpochEnded) -> str:
 
 def _job_line(event: JobEnded) -> str:
     score = event.best.scores.f1_macro
-    test = "no test rows"
-    if event.test and event.f1_macro_low is not None and event.f1_macro_high is not None:
-        low, high = event.f1_macro_low, event.f1_macro_high
-        test = f"test f1_macro {event.test.f1_macro:.3f} [{low:.2f}, {high:.2f}]"
+    test = f"test f1_macro {test_score(event)}" if event.test else "no test rows"
     return (
         f"{visible(event.job.title)}: best epoch {event.best.epoch}, "
         f"validation f1_macro {score:.3f}, {test}; saved in {visible(event.saved_model_path)}"
     )
+
+
+def test_score(result: JobEnded) -> str:
+    """Return the test macro F1 of a result with its interval, as ``0.641 [0.61, 0.67]``."""
+    if result.test is None:
+        return "no test rows"
+    low, high = result.f1_macro_low, result.f1_macro_high
+    interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{result.test.f1_macro:.3f}{interval}"
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,8 @@ from llm_tool.errors import StudioError
 from llm_tool.plan import MULTILINGUAL
 from llm_tool.text import plural, visible
 
-_PER_LANGUAGE = re.compile(r"([A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*)=(.+)")
+# Codes and names as data have them: en, pt-BR, portuguese, français. A path has another start.
+_PER_LANGUAGE = re.compile(r"([^\W\d_]{2,20}(?:[-_ ][^\W_]{1,20})*)=(.+)")
 
 
 @dataclass(frozen=True)
@@ -24,26 +25,42 @@ class Scope:
     rows: Sequence[bool]
 
 
+def rows_in_scope(scopes: Sequence[Scope]) -> list[int]:
+    """Return the rows that at least one model is for."""
+    return [row for row, own in enumerate(zip(*(s.rows for s in scopes), strict=True)) if any(own)]
+
+
 def parse_model(text: str) -> tuple[str, str]:
     """Return the language (upper case, or empty) and the model of ``MODEL`` or ``LANG=MODEL``."""
     match = _PER_LANGUAGE.fullmatch(text)
     return (match[1].upper(), match[2]) if match else ("", text)
 
 
-def model_scopes(config: RunConfig, dataset: Dataset) -> tuple[list[Scope], list[str]]:
+def model_scopes(
+    config: RunConfig, dataset: Dataset, *, rivals: bool = False
+) -> tuple[list[Scope], list[str]]:
     """Return the models of a run with their rows, and notes on rows that none is for.
+
+    Args:
+        config: The models and languages that were asked for.
+        dataset: The rows and their languages.
+        rivals: Several models may be for the same rows.
 
     Raises:
         StudioError: The models do not fit the mode or the languages of the data.
     """
-    given = [parse_model(text) for text in config.model]
+    given = list(dict.fromkeys(parse_model(text) for text in config.model))
     languages = dataset.language_list
     plain = [model for language, model in given if not language]
-    if plain and (len(given) > 1):
+    if plain and len(given) > (len(plain) if rivals else 1):
+        what = "models for all rows, or for each language" if rivals else "one model, or one for"
         raise StudioError(
-            f"{config.mode} trains one model, or one for each language; {len(given)} were given.",
+            f"{config.mode} trains {what}{'' if rivals else ' each language'}; "
+            f"{len(given)} were given.",
             where="--model",
-            remedy="Give one --model NAME, or --model LANG=NAME for each language.",
+            remedy="Give only --model NAME, or only --model LANG=NAME."
+            if rivals
+            else "Give one --model NAME, or --model LANG=NAME for each language.",
         )
     if config.languages == "per-language" and not languages:
         raise StudioError(
@@ -53,19 +70,20 @@ def model_scopes(config: RunConfig, dataset: Dataset) -> tuple[list[Scope], list
         )
     if plain and config.languages != "per-language":
         name = MULTILINGUAL if len(languages) > 1 else "".join(languages)
-        return [Scope(plain[0], name, [True] * len(dataset.texts))], []
+        everything = [True] * len(dataset.texts)
+        return [Scope(model, name, everything) for model in plain], []
     if config.languages == "multilingual":
         raise StudioError(
             "One model for all languages was asked for, and a model for each language.",
             where="--languages, --model",
             remedy="Give one --model NAME, or leave out --languages multilingual.",
         )
-    wanted = [(language, plain[0]) for language in languages] if plain else given
-    return _for_each_language(wanted, dataset)
+    wanted = [(language, model) for language in languages for model in plain] if plain else given
+    return _for_each_language(wanted, dataset, rivals=rivals)
 
 
 def _for_each_language(
-    wanted: Sequence[tuple[str, str]], dataset: Dataset
+    wanted: Sequence[tuple[str, str]], dataset: Dataset, *, rivals: bool
 ) -> tuple[list[Scope], list[str]]:
     present = dataset.language_list
     for language, _ in wanted:
@@ -79,7 +97,7 @@ def _for_each_language(
             )
     names = [language for language, _ in wanted]
     twice = [language for language in names if names.count(language) > 1]
-    if twice:
+    if twice and not rivals:
         raise StudioError(f"{twice[0]} has more than one model.", where="--model")
     scopes = [
         Scope(model, language, [own == language for own in dataset.languages])

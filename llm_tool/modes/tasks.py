@@ -1,4 +1,4 @@
-"""From a label column to a task: its classes, its languages, its split."""
+"""From label columns to tasks: their classes, their languages, their split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, LabelKey
 from llm_tool.data.splits import split_rows
 from llm_tool.errors import StudioError
-from llm_tool.modes.scopes import Scope
+from llm_tool.modes.scopes import Scope, rows_in_scope
 from llm_tool.plan import Parts, Task
 from llm_tool.text import plural, shorten, visible
 
@@ -23,11 +23,11 @@ def multi_class_task(
             part (unless ``small_classes`` is ``drop``), or a scope has nothing to learn.
     """
     name = visible(key.name)
-    in_scope = [any(scope.rows[row] for scope in scopes) for row in range(len(key.values))]
-    labelled = [row for row, own in enumerate(key.values) if own and in_scope[row]]
+    in_scope = rows_in_scope(scopes)
+    labelled = [row for row in in_scope if key.values[row]]
     notes = []
-    if len(labelled) < sum(in_scope):
-        empty = sum(in_scope) - len(labelled)
+    if len(labelled) < len(in_scope):
+        empty = len(in_scope) - len(labelled)
         notes.append(f"{name}: {plural(empty, 'row')} left out: no value.")
     parts, about = _split(key, labelled, dataset, config)
     # Leaving rows out draws a new split, in which another class can be too small.
@@ -63,7 +63,7 @@ def _split(
     return split_rows(
         dataset,
         rows,
-        [key.values[row][0] for row in rows],
+        [key.values[row] for row in rows],
         validation_share=config.validation_share,
         test_share=config.test_share,
         seed=config.seed,

@@ -2,76 +2,90 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column as RichColumn
 from rich.text import Text
 
 from llm_tool.errors import StudioError
 from llm_tool.events import (
-    BatchEnded,
     EpochEnded,
     Event,
     JobEnded,
     JobFailed,
     JobStarted,
+    Reinforcement,
+    ReinforcementEnded,
+    ReinforcementSkipped,
+    ReinforcementStarted,
     RunEnded,
     RunStarted,
 )
-from llm_tool.logs.summary import duration
+from llm_tool.logs.journal import job_number
+from llm_tool.logs.summary import describe_reinforcement
 from llm_tool.studio.epochs import EpochTable
-from llm_tool.studio.panels import show_classes, show_result
+from llm_tool.studio.panels import show_classes
+from llm_tool.studio.progress import ProgressLines
+from llm_tool.studio.results import show_result
 from llm_tool.studio.theme import BAD, GOOD, QUIET, rule, show_error
-from llm_tool.text import plural, shorten, visible
+from llm_tool.text import plural, visible
 
 
 class RunDisplay:
-    """An observer that prints a table a job, with two progress lines below on a terminal."""
+    """An observer that prints epoch tables, with progress lines below on a terminal.
+
+    A job on its own has a table of its own; jobs that are trained at the same time share one.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress: Progress | None = None
-        self._lines: dict[str, TaskID] = {}
+        self._progress: ProgressLines | None = None
         self._run: RunStarted | None = None
         self._table: EpochTable | None = None
         self._finished = 0
-        self._started = 0.0
+
+    @property
+    def _together(self) -> bool:
+        return self._run is not None and self._run.workers > 1
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
+        if self._progress is not None:
+            self._progress(event)
         match event:
             case RunStarted():
                 self._run_started(event)
             case JobStarted():
                 self._job_started(event)
-            case BatchEnded():
-                self._batch_ended(event)
             case EpochEnded():
                 self._epoch_ended(event)
+            case ReinforcementStarted() | ReinforcementSkipped() | ReinforcementEnded():
+                self._reinforcement(event)
             case JobEnded():
                 self._job_ended(event)
             case JobFailed():
                 self._job_failed(event)
-            case RunEnded():
-                self._run_ended()
 
     def _run_started(self, event: RunStarted) -> None:
-        self._run, self._started = event, time.monotonic()
+        self._run = event
+        if event.workers > 1:
+            rule(self._console, f"{len(event.jobs)} jobs, {event.workers} at a time")
+            self._start_table(EpochTable(None, self._console.width))
         if self._console.is_terminal:
-            self._progress = _progress(self._console)
-            for line, title in (("job", ""), ("session", "session")):
-                self._lines[line] = self._progress.add_task(title, total=1.0, about="")
-            self._progress.start()
+            self._progress = ProgressLines(self._console, event)
+
+    def _start_table(self, table: EpochTable) -> None:
+        self._table = table
+        for line in table.header():
+            self._print_line(line, QUIET)
 
     def _job_started(self, event: JobStarted) -> None:
+        if self._together:
+            return
         number = self._finished + 1
         jobs = len(self._run.jobs) if self._run else number
         rule(self._console, f"{event.job.title} · job {number} of {jobs}")
-        cut = f", {plural(event.cut, 'text')} over {event.max_length:,} tokens cut" * bool(
-            event.cut
-        )
+        long = f"{event.max_length:,} tokens"
+        cut = f", {plural(event.cut, 'text')} over {long} cut" if event.cut else ""
+        cut += f", {plural(event.excluded, 'text')} over {long} left out" * bool(event.excluded)
         self._console.print(
             Text(
                 f"{event.parameters / 1e6:.1f} M parameters, {event.device} {event.precision}, "
@@ -80,21 +94,29 @@ class RunDisplay:
                 style=QUIET,
             )
         )
-        self._table = EpochTable(event.job, self._console.width)
-        for line in self._table.header():
-            self._print_line(line, QUIET)
+        self._start_table(EpochTable(event.job, self._console.width))
 
     def _epoch_ended(self, event: EpochEnded) -> None:
         if self._table is not None:
             self._print_line(self._table.row(event), GOOD if event.is_best else "")
+
+    def _reinforcement(self, event: Reinforcement) -> None:
+        whose = f"{visible(event.job.title)}: " if self._together else ""
+        better = isinstance(event, ReinforcementEnded) and event.kept
+        style = GOOD if better else QUIET if isinstance(event, ReinforcementSkipped) else ""
+        self._console.print(Text(f"{whose}{describe_reinforcement(event)}", style=style))
 
     def _print_line(self, line: str, style: str) -> None:
         self._console.print(Text(line, style=style), no_wrap=True, crop=True)
 
     def _job_ended(self, event: JobEnded) -> None:
         self._finished += 1
+        if self._together:
+            return
         self._console.print()
         part = "test rows" if event.test else "validation rows"
+        if event.test and event.threshold is not None:
+            part += f", yes from {event.threshold:.2f}"
         show_classes(self._console, event.test or event.best.scores, part)
 
     def _job_failed(self, event: JobFailed) -> None:
@@ -103,34 +125,6 @@ class RunDisplay:
         error = StudioError(event.what, where=event.where, remedy=event.remedy)
         show_error(self._console, error)
         self._console.print()
-
-    def _run_ended(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def _batch_ended(self, event: BatchEnded) -> None:
-        if self._progress is None or self._run is None:
-            return
-        share = (event.epoch - 1 + event.batch / event.batches) / event.epochs
-        speed = event.tokens / max(event.seconds, 1e-9)
-        left = (
-            event.seconds
-            / event.batch
-            * (event.batches - event.batch + event.batches * (event.epochs - event.epoch))
-        )
-        self._progress.update(
-            self._lines["job"],
-            completed=share,
-            description=visible(event.job.title.replace(" · ", " ")),
-            about=f"epoch {event.epoch}/{event.epochs}  {speed:,.0f} tok/s  {duration(left)} left",
-        )
-        overall = (self._finished + share) / len(self._run.jobs)
-        rest = (time.monotonic() - self._started) * (1 - overall) / overall
-        self._progress.update(
-            self._lines["session"],
-            completed=overall,
-            about=f"job {self._finished + 1}/{len(self._run.jobs)}  {duration(rest)} left",
-        )
 
 
 class ResultDisplay:
@@ -148,27 +142,5 @@ class ResultDisplay:
         elif isinstance(event, JobEnded):
             self._done.append(event)
         elif isinstance(event, RunEnded) and self._run is not None:
-            show_result(self._out, self._run, self._done, event)
-
-
-class _ShortTitle(TextColumn):
-    """A title that shortens in the middle to a third of the terminal."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__("", table_column=RichColumn(width=width, no_wrap=True))
-        self._width = width
-
-    def render(self, task: object) -> Text:
-        """Return the title in its width."""
-        return Text(shorten(getattr(task, "description", ""), self._width))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        _ShortTitle(max(10, console.width // 3)),
-        BarColumn(bar_width=max(8, console.width // 5)),
-        TextColumn("{task.fields[about]}", markup=False, table_column=RichColumn(no_wrap=True)),
-        console=console,
-        transient=True,
-        refresh_per_second=8,
-    )
+            done = sorted(self._done, key=lambda result: job_number(result.job.id))
+            show_result(self._out, self._run, done, event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from llm_tool.events import EpochEnded
 from llm_tool.plan import MULTILINGUAL, Job
@@ -29,12 +30,13 @@ class EpochTable:
 
     With one language everything fits in 80 columns under one header line. More languages get a
     column each; if that takes more room than there is, the header becomes two lines, and then
-    the least important columns go.
+    the least important columns go. Without a job it is a table for jobs that are trained at the
+    same time, whose first column says whose epoch it is.
     """
 
-    def __init__(self, job: Job, width: int) -> None:
-        languages = job.task.languages if job.language == MULTILINGUAL else ()
-        layouts = list(_layouts(languages))
+    def __init__(self, job: Job | None, width: int) -> None:
+        languages = job.task.languages if job and job.language == MULTILINGUAL else ()
+        layouts = list(_layouts(languages)) if job else list(_joint_layouts())
         self._columns = next((c for c in layouts if _width(c) <= width), layouts[-1])
 
     def header(self) -> list[str]:
@@ -84,6 +86,18 @@ def _layouts(languages: Sequence[str]) -> Iterator[list[EpochColumn]]:
     yield without(short, "train loss")
     yield without(short, "train loss", "accuracy")
     yield without(short, "train loss", "accuracy", "weakest class")
+
+
+def _joint_layouts() -> Iterator[list[EpochColumn]]:
+    """Yield the choices of columns for rows of several jobs, the widest first."""
+    every = list(_layouts(()))
+    for width, number in ((48, 0), (36, 2), (28, -3), (20, -2), (14, -1), (5, -1)):
+        columns = every[number]
+        yield [EpochColumn("job", width, partial(_title, width=width), right=False), *columns]
+
+
+def _title(event: EpochEnded, width: int) -> str:
+    return shorten(visible(event.job.title.replace(" · ", " ")), width)
 
 
 def _full(languages: Sequence[str]) -> list[EpochColumn]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
 import psutil
+
+from llm_tool.execution.resources import usable_cores
 
 
 def describe_machine() -> str:
@@ -14,13 +15,6 @@ def describe_machine() -> str:
     cores = usable_cores()
     free = psutil.virtual_memory().available / 1e9
     return f"{_device()}, {cores} core{'s' if cores > 1 else ''}, {free:.0f} GB free"
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _device() -> str:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from rich.console import Console
 from rich.text import Text
 
 from llm_tool import __version__
+from llm_tool.analysis.ranking import Ranking, by_scope, rank, winners
 from llm_tool.logs.session import Session
 from llm_tool.modes import MODES
+from llm_tool.modes.scopes import parse_model
 from llm_tool.studio.machine import describe_machine
 from llm_tool.studio.runs import Warmup, execute
 from llm_tool.studio.theme import QUIET, STRONG
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
+from llm_tool.trainers.model_sources import model_name
+
+if TYPE_CHECKING:
+    from llm_tool.execution.local import Outcome
+    from llm_tool.studio.setup import Ready
 
 _QUIT = "quit"
 
@@ -30,24 +41,96 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         StudioError: There is no terminal, or the logs folder cannot be written.
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
-    asker = Asker(numbered=numbered)
-    session, warmup, all_done = Session(logs_dir), Warmup(), True
-    _banner(console, session)
+    studio = _Studio(console, Asker(numbered=numbered), Session(logs_dir), Warmup())
+    _banner(console, studio.session)
     while True:
-        mode = asker.choose("What would you like to do?", _options(), default="quick")
+        mode = studio.asker.choose("What would you like to do?", _options(), default="quick")
         if mode in (_QUIT, BACK):
-            return all_done
-        warmup.start()
-        from llm_tool.studio.setup import Draft, set_up
+            return studio.all_done
+        studio.warmup.start()
+        studio.run({"mode": mode, "logs_dir": logs_dir, "models_dir": models_dir})
 
-        settings = {"mode": mode, "logs_dir": logs_dir, "models_dir": models_dir}
-        ready = set_up(Draft(asker, console, warmup, settings))
+
+@dataclass
+class _Studio:
+    """What lasts from the launch to the end: one session, and whether all went well."""
+
+    console: Console
+    asker: Asker
+    session: Session
+    warmup: Warmup
+    all_done: bool = True
+
+    def run(self, settings: dict[str, Any]) -> None:
+        """Set up a run by questions and train it; after a benchmark, maybe go on with a model."""
+        from llm_tool.studio.draft import Draft
+        from llm_tool.studio.setup import set_up
+
+        draft = Draft(self.asker, self.console, self.warmup, settings)
+        outcome = self._train(set_up(draft))
+        while outcome and outcome.done and draft.settings["mode"] == "benchmark":
+            models = self._choose_winner(outcome)
+            if not models:
+                return
+            from llm_tool.studio.ask_data import ask_labels
+
+            kept = {k: v for k, v in draft.settings.items() if k != "seeds"}
+            draft.settings = {**kept, "mode": "hybrid", "model": models}
+            outcome = self._train(set_up(draft, ask_labels))
+
+    def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
-            continue
+            return None
         config, dataset, plan = ready
-        outcome = execute(plan, dataset, config, session, talk=console, out=console, warmup=warmup)
-        all_done = all_done and not outcome.failed
-        console.print()
+        outcome = execute(
+            plan,
+            dataset,
+            config,
+            self.session,
+            talk=self.console,
+            out=self.console,
+            warmup=self.warmup,
+        )
+        self.all_done = self.all_done and not outcome.failed
+        self.console.print()
+        return outcome
+
+    def _choose_winner(self, outcome: Outcome) -> tuple[str, ...]:
+        """Ask which model to go on with: the winner, another one, or none (an empty answer)."""
+        rankings = rank(outcome.done)
+        best = winners(rankings)
+        answer = self.asker.choose(
+            "Go on with a model?",
+            [
+                (f"use the winner: {', '.join(map(_shown, best))}", "winner"),
+                ("pick by hand", "pick"),
+                ("stop: back to the menu", "stop"),
+            ],
+            default="winner",
+        )
+        if answer == "winner":
+            return best
+        return self._pick(rankings) if answer == "pick" else ()
+
+    def _pick(self, rankings: Sequence[Ranking]) -> tuple[str, ...]:
+        """Ask for the model of each language scope, the best first."""
+        deciding = {ranking.language: ranking for ranking in rankings}
+        picked = {}
+        for language, ranking in deciding.items():
+            titles = [
+                (f"{visible(s.model_name)}  val {s.val:.3f}", s.model) for s in ranking.standings
+            ]
+            scope = f" for {visible(language)}" if len(deciding) > 1 else ""
+            answer = self.asker.choose(f"Which model{scope}?", titles, default=titles[0][1])
+            if answer is BACK:
+                return ()
+            picked[language] = answer
+        return by_scope(picked)
+
+
+def _shown(model: str) -> str:
+    language, name = parse_model(model)
+    return visible(" ".join(filter(None, (model_name(name), language))))
 
 
 def _banner(console: Console, session: Session) -> None:
@@ -58,9 +141,6 @@ def _banner(console: Console, session: Session) -> None:
     console.print()
 
 
-def _options() -> list[tuple[str, str] | tuple[str, str, str] | None]:
-    modes: list[tuple[str, str] | tuple[str, str, str] | None] = []
-    for mode in MODES:
-        title = f"{mode.name.capitalize():11} {mode.summary}"
-        modes.append((title, mode.name) if mode.built else (title, mode.name, "not yet"))
+def _options() -> list[tuple[str, str] | None]:
+    modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
     return [*modes, None, ("Quit", _QUIT)]

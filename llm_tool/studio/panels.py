@@ -1,9 +1,10 @@
-"""What stands before and after a run: the data, the plan, the result."""
+"""What stands before a run and between its jobs: the data, the plan, the classes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -12,13 +13,14 @@ from llm_tool.config import RunConfig, epochs_for
 from llm_tool.data.columns import Columns
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.loaders import Table
-from llm_tool.events import JobEnded, RunEnded, RunStarted, Scores
-from llm_tool.logs.summary import duration
-from llm_tool.plan import Plan, Task
-from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
-from llm_tool.text import shorten, visible
+from llm_tool.events import Scores
+from llm_tool.execution.resources import share_out
+from llm_tool.plan import Plan, distinct_names
+from llm_tool.studio.theme import QUIET, STRONG, WARN, Column, print_table, rule
+from llm_tool.text import plural, shorten, visible
 
 _CLASSES_SHOWN = 12
+_JOBS_SHOWN = 20
 
 
 def show_table(console: Console, table: Table, rows: int = 4) -> None:
@@ -60,49 +62,94 @@ def show_plan(console: Console, plan: Plan, config: RunConfig, dataset: Dataset)
     """Print what a run will do, what is left out, and the command that does the same."""
     rule(console, "Plan")
     show_columns(console, dataset.columns)
-    kinds = sorted({job.task.kind for job in plan.jobs})
-    columns = [
-        Column("category", flexible=True),
-        *([Column("kind")] if len(kinds) > 1 else []),
-        Column("classes", "right"),
-        Column("model", flexible=True),
-        Column("scope"),
-        *(Column(part, "right") for part in ("train", "val", "test")),
-        Column("epochs", "right"),
-    ]
-    rows = [
-        [
-            job.task.category,
-            *([job.task.kind] if len(kinds) > 1 else []),
-            str(len(job.task.classes)),
-            job.model_name,
-            job.language or "–",
-            *(f"{len(rows):,}" for rows in parts.named().values()),
-            str(config.epochs or epochs_for(len(parts.train))),
-        ]
-        for job, parts in zip(plan.jobs, plan.parts, strict=True)
-    ]
-    print_table(console, columns, rows)
+    _plan_table(console, plan, config)
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
-    jobs = f"{len(plan.jobs)} {' and '.join(kinds)} job{'s' if len(plan.jobs) > 1 else ''}"
-    console.print(Text(f"{jobs}, seed {config.seed}. Same thing without questions:"))
+    for line in _how(plan, config):
+        console.print(Text(line))
+    console.print(Text("Same thing without questions:"))
     for line in command_lines(config.command(), console.width - 2):
         console.print(Text(f"  {line}", style=STRONG), soft_wrap=True)
     console.print()
 
 
+def _plan_table(console: Console, plan: Plan, config: RunConfig) -> None:
+    kinds = {job.kind for job in plan.jobs}
+    seeds = {job.seed for job in plan.jobs}
+    names = distinct_names(job.task for job in plan.jobs)
+    columns = [
+        Column("category", flexible=True),
+        *([Column("kind")] if len(kinds) > 1 else []),
+        Column("labels" if kinds == {"multi-label"} else "classes", "right"),
+        Column("model", flexible=True),
+        Column("scope"),
+        *([Column("seed", "right")] if len(seeds) > 1 else []),
+        *(Column(part, "right") for part in ("train", "val", "test")),
+        Column("epochs", "right"),
+    ]
+    rows = [
+        [
+            names[job.task],
+            *([job.kind] if len(kinds) > 1 else []),
+            str(len(job.task.classes)),
+            job.model_name,
+            job.language or "–",
+            *([str(job.seed)] if len(seeds) > 1 else []),
+            *(f"{len(rows):,}" for rows in parts.named().values()),
+            str(config.epochs or epochs_for(len(parts.train))),
+        ]
+        for job, parts in zip(plan.jobs, plan.parts, strict=True)
+    ]
+    print_table(console, columns, rows[:_JOBS_SHOWN])
+    if len(rows) > _JOBS_SHOWN:
+        console.print(Text(f"and {plural(len(rows) - _JOBS_SHOWN, 'more job')}"), style=QUIET)
+
+
+def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
+    """Yield what the table does not say: how many jobs of what kind, seeds, the extra phase."""
+    kinds = Counter(job.kind for job in plan.jobs)
+    jobs = " and ".join(plural(count, f"{kind} job") for kind, count in kinds.items())
+    trained = sorted({job.seed for job in plan.jobs})
+    seeds = f"seed {config.seed}"
+    if trained != [config.seed]:
+        seeds = f"seed{'s' * (len(trained) > 1)} {', '.join(map(str, trained))}"
+        seeds += f", split by seed {config.seed}"
+    decided = share_out(config, len(plan.jobs))
+    at_once = ""
+    if decided.workers and decided.workers > 1:
+        threads = plural(decided.threads or 1, "thread")
+        at_once = f", {decided.workers} at a time with {threads} each"
+    yield f"{jobs}, {seeds}{at_once}."
+    if config.reinforces:
+        yield (
+            f"Then {plural(config.reinforced_epochs, 'more epoch')} for classes with a validation "
+            f"F1 under {config.reinforced_threshold:.2f}: their rows drawn "
+            f"{config.reinforced_oversampling:g} times as often, weighing "
+            f"{config.reinforced_class_weight:g} times as much."
+        )
+    if config.class_weights == "balanced":
+        yield "Rare classes weigh more in the loss, so that every class weighs the same in sum."
+    if config.long_documents == "exclude":
+        yield "Texts longer than the model takes are left out."
+
+
 def command_lines(words: Sequence[str], width: int) -> list[str]:
     """Return a command as lines for a shell, broken before flags and continued by a backslash."""
-    lines = [shlex.quote(words[0])]
-    for word in words[1:]:
+    pieces: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
         quoted = shlex.quote(word)
-        value_and_backslash = 16  # a flag should not stand at the end of a line
-        if word.startswith("-") and len(lines[-1]) + len(quoted) + value_and_backslash > width:
-            lines[-1] += " \\"
-            lines.append(f"  {quoted}")
+        is_value = before.startswith("-") and not word.startswith("-")
+        if is_value:  # a flag and its value stay together
+            pieces[-1] += f" {quoted}"
         else:
-            lines[-1] += f" {quoted}"
+            pieces.append(quoted)
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        if piece.startswith("-") and len(lines[-1]) + len(piece) + len("  \\") > width:
+            lines[-1] += " \\"
+            lines.append(f"  {piece}")
+        else:
+            lines[-1] += f" {piece}"
     return lines
 
 
@@ -127,64 +174,3 @@ def show_classes(console: Console, scores: Scores, part: str) -> None:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def show_result(
-    console: Console, run: RunStarted, done: Sequence[JobEnded], ended: RunEnded
-) -> None:
-    """Print what came out of a run, the best of rival models marked, and where it is."""
-    rule(console, "Result")
-    best: dict[tuple[Task, str], JobEnded] = {}
-    for result in done:  # models of different languages are not scored on the same rows
-        contest = (result.job.task, result.job.language)
-        champion = best.setdefault(contest, result)
-        if result.best.scores.f1_macro > champion.best.scores.f1_macro:
-            best[contest] = result
-    if done:
-        _result_table(console, done, list(best.values()))
-    jobs = len(run.jobs)
-    mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
-    status = "" if ended.status == "done" else f", {ended.status}"
-    said = f"{mark} {ended.done} of {jobs} jobs done in {duration(ended.seconds)}{status}"
-    console.print(Text(said, style=style))
-    console.print(
-        Text(f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"),
-        soft_wrap=True,
-    )
-    if done:
-        console.print(
-            Text(f"  models  {visible(run.models_folder)}/(category)/(model)/"), soft_wrap=True
-        )
-
-
-def _result_table(console: Console, done: Sequence[JobEnded], best: Sequence[JobEnded]) -> None:
-    columns = [
-        Column("category", flexible=True),
-        Column("model", flexible=True),
-        Column("scope"),
-        Column("epoch", "right"),
-        Column("val macro F1", "right"),
-        Column("test macro F1 [95 %]", "right"),
-        Column(""),
-    ]
-    several = len(best) < len(done)
-    rows = [
-        [
-            result.job.task.category,
-            result.job.model_name,
-            result.job.language or "–",
-            str(result.best.epoch),
-            f"{result.best.scores.f1_macro:.3f}",
-            _interval(result),
-            "★" if several and result in best else "",
-        ]
-        for result in done
-    ]
-    print_table(console, columns, rows)
-
-
-def _interval(result: JobEnded) -> str:
-    if result.test is None or result.f1_macro_low is None or result.f1_macro_high is None:
-        return "no test rows"
-    low, high = result.f1_macro_low, result.f1_macro_high
-    return f"{result.test.f1_macro:.3f} [{low:.2f}, {high:.2f}]"

@@ -98,11 +98,16 @@ class Asker:
         return BACK if answer is BACK else values[int(answer) - 1]
 
     def choose_several(
-        self, question: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
+        self,
+        question: str,
+        options: Sequence[tuple[str, str]],
+        chosen: Sequence[str],
+        *,
+        at_least: int = 1,
     ) -> Answer:
-        """Ask for one or more options; returns the list of their values."""
+        """Ask for options, one or none ``at_least``; returns the list of their values."""
         if self._numbered:
-            return self._choose_several_by_number(question, options, chosen)
+            return self._choose_several_by_number(question, options, chosen, at_least)
         return _ask(
             questionary.checkbox(
                 question,
@@ -111,12 +116,18 @@ class Asker:
                 pointer="›",
                 style=_STYLE,
                 instruction="(Space: mark, Esc: back)",
-                validate=lambda marked: bool(marked) or "Mark at least one with the space bar.",
+                validate=lambda marked: (
+                    len(marked) >= at_least or "Mark at least one with the space bar."
+                ),
             )
         )
 
     def _choose_several_by_number(
-        self, question: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
+        self,
+        question: str,
+        options: Sequence[tuple[str, str]],
+        chosen: Sequence[str],
+        at_least: int,
     ) -> Answer:
         values = [value for _, value in options]
         lines = [f"{i}. {title}" for i, (title, _) in enumerate(options, start=1)]
@@ -125,8 +136,10 @@ class Asker:
 
         def numbers_of_choices(text: str) -> bool | str:
             words = text.replace(",", " ").split()
-            good = words and all(w.isdecimal() and 1 <= int(w) <= len(values) for w in words)
-            return bool(good) or f"Type numbers from 1 to {len(values)}, with spaces between."
+            known = all(w.isdecimal() and 1 <= int(w) <= len(values) for w in words)
+            return (
+                known and len(words) >= at_least
+            ) or f"Type numbers from 1 to {len(values)}, with spaces between."
 
         answer = self.text(question, default, numbers_of_choices)
         if answer is BACK:

@@ -9,16 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import get_linear_schedule_with_warmup
 
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples, Tokenizer, micro_batches, pad, shuffled_batches
+from llm_tool.data.tokens import (
+    Examples,
+    Tokenizer,
+    draw_count,
+    draw_rows,
+    micro_batches,
+    pad,
+    shuffled_batches,
+)
 from llm_tool.errors import StudioError
 from llm_tool.events import (
     BatchEnded,
@@ -26,7 +35,8 @@ from llm_tool.events import (
     JobEnded,
     JobStarted,
     Observer,
-    Scores,
+    ReinforcementSkipped,
+    ReinforcementStarted,
     in_order,
     shielded,
 )
@@ -35,30 +45,47 @@ from llm_tool.logs.summary import PlainSummary
 from llm_tool.plan import Job
 from llm_tool.trainers import saving
 from llm_tool.trainers.device import TOKEN_BUDGET, autocast, best_device, best_precision
-from llm_tool.trainers.metrics import f1_macro_interval, score
 from llm_tool.trainers.pretrained import Model
+from llm_tool.trainers.reinforcement import (
+    Course,
+    find_weak,
+    normal_course,
+    reinforced_course,
+    summarise,
+)
+from llm_tool.trainers.scoring import (
+    NotFiniteError,
+    Pass,
+    best_of,
+    check_finite,
+    epoch_ended,
+    job_ended,
+)
 
 _DEFAULT_THREADS = torch.get_num_threads()
 
 
 @dataclass(frozen=True)
 class JobData:
-    """The tokenised rows of one job; ``cut`` counts texts longer than the limit."""
+    """The tokenised rows of one job.
+
+    ``cut`` counts texts longer than the limit that lost their end, ``excluded`` those left out.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
     cut: int = 0
+    excluded: int = 0
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass over the training rows."""
+class _Best:
+    """The best epoch so far: its facts, its weights, its outputs for the validation rows."""
 
-    loss: float
-    learning_rate: float
-    seconds: float
-    tokens: int
+    epoch: EpochEnded
+    weights: dict[str, torch.Tensor]
+    logits: NDArray[np.float32]
 
 
 def run_training(
@@ -77,7 +104,8 @@ def run_training(
     """Train one model, record and show every epoch, save the best one.
 
     Args:
-        model: A sequence classifier whose outputs are the classes of ``job.task``, in order.
+        model: A sequence classifier whose outputs are the classes of ``job.task``, in order; for
+            a shared encoder, one output for each of ``job.labels``.
         tokenizer: Its tokenizer; gives the padding id and is saved with the model.
         data: Tokenised training, validation and (possibly no) test rows.
         job: What is trained; a job without an id is entered into the session first.
@@ -107,90 +135,150 @@ def run_training(
     alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
     with alone as (job,):
         started = time.perf_counter()
-        folder = session.run_folder(job)
-        parts = {"train": data.train, "validation": data.validation, "test": data.test}
-        saving.save_split(folder, parts)
-        best = _train(model, tokenizer, data, job, settings, emit)
-        logits = {
-            part: predict_logits(model, tokenizer, rows)
-            for part, rows in parts.items()
-            if part != "train" and len(rows)
-        }
-        test, low, high = _test_scores(logits.get("test"), data.test, job)
-        result = JobEnded(job, best, time.perf_counter() - started, test, low, high)
-        saving.save_predictions(folder, job, data.validation, data.test, logits)
+        saving.save_split(session, job, data.train, data.validation, data.test)
+        training = _Training(model, tokenizer, data, job, settings, emit)
+        best = training.run()
+        # Touched once, and only now: what was chosen before was chosen on validation.
+        test = (predict_logits(model, tokenizer, data.test), data.test) if len(data.test) else None
+        validation = best.logits, data.validation
+        result = job_ended(job, best.epoch, validation, test)
+        saving.save_predictions(session, result, validation, test)
+        result = replace(
+            result,
+            seconds=time.perf_counter() - started,
+            parameters=_parameters(model),
+            tokens_per_second=training.tokens / training.seconds,
+        )
         result = saving.save_model(model, tokenizer, result, settings, session, models_dir)
         emit(result)
     return result
 
 
-def _train(
-    model: Model,
-    tokenizer: Tokenizer,
-    data: JobData,
-    job: Job,
-    settings: TrainingSettings,
-    emit: Observer,
-) -> EpochEnded:
-    """Train, tell every epoch, and leave the model with the best epoch's weights."""
-    device = best_device()
-    emit(_job_started(model, data, job, settings, device))
-    model.to(device)
-    best: EpochEnded | None = None
-    best_weights: dict[str, torch.Tensor] = {}
-    for epoch, one_pass in train_epochs(model, tokenizer, data.train, settings, job, emit):
-        logits = predict_logits(model, tokenizer, data.validation)
-        ended = _epoch_ended(epoch, one_pass, logits, data.validation, job, settings, best)
-        if ended.is_best:
-            best = ended
-            best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-        emit(ended)
-        if settings.patience and best and epoch - best.epoch >= settings.patience:
-            break
-    if best is None:
-        raise StudioError(f"{job.title} was not trained for a single epoch.")
-    model.load_state_dict(best_weights)
-    return best
+@dataclass
+class _Training:
+    """One model on its way: trained, scored after every epoch, left with the best weights."""
+
+    model: Model
+    tokenizer: Tokenizer
+    data: JobData
+    job: Job
+    settings: TrainingSettings
+    emit: Observer
+    best: _Best | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def run(self) -> _Best:
+        """Train the normal course, then the reinforced one if there are weak classes."""
+        device = best_device()
+        self.emit(_job_started(self.model, self.data, self.job, self.settings, device))
+        self.model.to(device)
+        best, epochs = self._follow(normal_course(self.data.train, self.settings))
+        if self.settings.reinforced:
+            best = self._reinforce(best, epochs[-1].epoch)
+        return best
+
+    def _follow(self, course: Course) -> tuple[_Best, list[EpochEnded]]:
+        """Train a course and load the best weights so far; return these and its epochs."""
+        epochs: list[EpochEnded] = []
+        for epoch, one_pass in train_epochs(
+            self.model, self.tokenizer, self.data.train, course, self.settings, self.job, self.emit
+        ):
+            self.tokens += one_pass.tokens
+            self.seconds += one_pass.seconds
+            logits = predict_logits(self.model, self.tokenizer, self.data.validation)
+            champion = self.best.epoch if self.best else None
+            ended = epoch_ended(
+                self.job, epoch, course.phase, one_pass, logits, self.data.validation,
+                self.settings, champion,
+            )  # fmt: skip
+            if ended.is_best:
+                weights = self.model.state_dict().items()
+                own = {name: tensor.detach().cpu().clone() for name, tensor in weights}
+                self.best = _Best(ended, own, logits)
+            epochs.append(ended)
+            self.emit(ended)
+            if self.settings.patience and epoch - best_of(epochs).epoch >= self.settings.patience:
+                break
+        if self.best is None:
+            raise StudioError(f"{self.job.title} was not trained for a single epoch.")
+        self.model.load_state_dict(self.best.weights)
+        return self.best, epochs
+
+    def _reinforce(self, best: _Best, last_epoch: int) -> _Best:
+        """Train the weak classes on from the best weights; keep what is better on validation."""
+        job, settings = self.job, self.settings
+        threshold = settings.reinforced_threshold
+        weak = find_weak(job, best.logits, self.data.validation, threshold)
+        if not weak:
+            self.emit(ReinforcementSkipped(job, threshold))
+            return best
+        course = reinforced_course(job, weak, self.data.train, settings, last_epoch)
+        started = ReinforcementStarted(
+            job=job,
+            threshold=threshold,
+            weak=weak,
+            from_epoch=best.epoch.epoch,
+            epochs=course.epochs,
+            learning_rate=course.learning_rate,
+            oversampling=settings.reinforced_oversampling,
+            class_weight=settings.reinforced_class_weight,
+        )
+        self.emit(started)
+        try:
+            better, epochs = self._follow(course)
+            after: EpochEnded | None = best_of(epochs)
+        except NotFiniteError:  # what was good before stays good
+            better = self.best or best
+            after = better.epoch if better is not best else None
+            self.model.load_state_dict(better.weights)
+        self.emit(summarise(job, weak, best.epoch, after, kept=better is not best))
+        return better
 
 
 def train_epochs(
     model: Model,
     tokenizer: Tokenizer,
     train: Examples,
+    course: Course,
     settings: TrainingSettings,
     job: Job,
     emit: Observer,
 ) -> Iterator[tuple[int, Pass]]:
-    """Train epoch by epoch; yield each epoch's number and what its pass over the rows gave.
+    """Train a course epoch by epoch; yield each epoch's number and what its pass gave.
 
     AdamW with linear warm-up and decay (Devlin et al. 2019), weight decay on matrices only,
     gradients clipped by norm. A batch is ``batch_size`` rows of similar length (see
     ``shuffled_batches``); long ones go through the model in pieces, whose gradients add up to
     exactly the batch's.
     """
-    epochs, batch_size = settings.epochs or 1, settings.batch_size or 1
+    batch_size = settings.batch_size or 1
     _seed_everything(job.seed, settings.threads)
     device = next(model.parameters()).device
-    steps_per_epoch = -(-len(train) // batch_size)
-    steps = epochs * steps_per_epoch
-    optimizer = _optimizer(model, settings)
+    steps_per_epoch = -(-draw_count(course.draws) // batch_size)
+    steps = course.epochs * steps_per_epoch
+    optimizer = _optimizer(model, course.learning_rate, settings.weight_decay)
     schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup_share * steps), steps)
     lengths = train.lengths
     budget = TOKEN_BUDGET[device.type]
 
-    for epoch in range(1, epochs + 1):
+    for epoch in range(course.first_epoch, course.last_epoch + 1):
         model.train()
         rng = np.random.default_rng([job.seed, epoch])
-        started, tokens, loss_sum = time.perf_counter(), 0, 0.0
-        for number, batch in enumerate(shuffled_batches(lengths, batch_size, rng), start=1):
+        rows = draw_rows(course.draws, rng)
+        started, tokens, losses = time.perf_counter(), 0, np.zeros(_outputs(train))
+        for number, drawn in enumerate(shuffled_batches(lengths[rows], batch_size, rng), start=1):
+            batch = rows[drawn]
+            batch_weight = _tensor(course.weights[batch].sum(axis=0), device)
             # 1. forward and backward, piece by piece
             for piece in micro_batches(batch, lengths, budget):
                 with autocast(device, settings.precision or "float32"):
-                    logits, labels = _forward(model, tokenizer, train, piece, device)
-                loss = cross_entropy(logits, labels, reduction="sum")
-                (loss / len(batch)).backward()
-                loss_sum += loss.item()
-            _check_finite(loss_sum, f"epoch {epoch}, batch {number}")
+                    logits = _forward(model, tokenizer, train, piece, device)
+                labels = _tensor(train.labels[piece], device)
+                loss = _losses(logits, labels, _tensor(course.weights[piece], device))
+                (loss / batch_weight).mean().backward()
+                losses += loss.detach().cpu().numpy()
+            check_finite(losses.sum(), f"epoch {epoch}, batch {number}")
             # 2. one step
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             learning_rate = optimizer.param_groups[0]["lr"]
@@ -199,16 +287,27 @@ def train_epochs(
             optimizer.zero_grad()
             tokens += int(lengths[batch].sum())
             seconds = time.perf_counter() - started
-            emit(BatchEnded(job, epoch, epochs, number, steps_per_epoch, tokens, seconds))
-        yield epoch, Pass(loss_sum / len(train), learning_rate, seconds, tokens)
+            last = course.last_epoch
+            emit(BatchEnded(job, epoch, last, number, steps_per_epoch, tokens, seconds))
+        mean = losses / course.weights[rows].sum(axis=0)
+        yield epoch, Pass(mean.tolist(), learning_rate, seconds, tokens)
 
 
-def _check_finite(loss: float, where: str) -> None:
-    if not np.isfinite(loss):
-        raise StudioError(
-            f"The loss is not finite any more ({where}).",
-            remedy="Try a lower --learning-rate.",
-        )
+def _outputs(examples: Examples) -> int:
+    """Return what is learned at once: one label of a row, or all labels of a shared encoder."""
+    return 1 if examples.labels.ndim == 1 else examples.labels.shape[1]
+
+
+def _tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.atleast_1d(array)).to(device)
+
+
+def _losses(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the weighted sum of the rows' losses for each output that is learned."""
+    if labels.ndim == 1:
+        return (cross_entropy(logits, labels, reduction="none") * weights).sum(0, keepdim=True)
+    each = binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+    return (each * weights).sum(0)
 
 
 def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> NDArray[np.float32]:
@@ -222,7 +321,7 @@ def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> ND
     model.eval()
     with torch.inference_mode():
         for piece in pieces:
-            logits, _ = _forward(model, tokenizer, examples, piece, device)
+            logits = _forward(model, tokenizer, examples, piece, device)
             outputs[piece] = logits.cpu().numpy()
     return outputs
 
@@ -233,23 +332,24 @@ def _forward(
     examples: Examples,
     piece: NDArray[np.int64],
     device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> torch.Tensor:
     ids, mask = pad([examples.token_ids[i] for i in piece], tokenizer.pad_token_id)
     output = model(
         input_ids=torch.from_numpy(ids).to(device),
         attention_mask=torch.from_numpy(mask).to(device),
     )
-    return output.logits.float(), torch.from_numpy(examples.labels[piece]).to(device)
+    logits: torch.Tensor = output.logits.float()
+    return logits
 
 
-def _optimizer(model: Model, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(model: Model, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     fused = trained[0].device.type in {"cpu", "cuda"}
-    return torch.optim.AdamW(groups, lr=settings.learning_rate or 5e-5, fused=fused)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 
 
 def _seed_everything(seed: int, threads: int | None) -> None:
@@ -276,61 +376,13 @@ def _job_started(
         learning_rate=settings.learning_rate or 0.0,
         max_length=settings.max_length or longest,
         cut=data.cut,
+        excluded=data.excluded,
         monitor=settings.monitor,
         device=str(device),
         precision=settings.precision or "float32",
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=_parameters(model),
     )
 
 
-def _epoch_ended(
-    epoch: int,
-    one_pass: Pass,
-    logits: NDArray[np.float32],
-    validation: Examples,
-    job: Job,
-    settings: TrainingSettings,
-    best: EpochEnded | None,
-) -> EpochEnded:
-    val_loss = float(
-        cross_entropy(torch.from_numpy(logits), torch.from_numpy(validation.labels)).item()
-    )
-    # Every score of such outputs would be a number, and mean nothing.
-    _check_finite(val_loss, f"epoch {epoch}, validation")
-    scores = _scores(logits, validation, job)
-    value = val_loss if settings.monitor == "val_loss" else getattr(scores, settings.monitor)
-    return EpochEnded(
-        job=job,
-        epoch=epoch,
-        timestamp=timestamp(),
-        train_loss=one_pass.loss,
-        val_loss=val_loss,
-        scores=scores,
-        learning_rate=one_pass.learning_rate,
-        seconds=one_pass.seconds,
-        tokens_per_second=one_pass.tokens / one_pass.seconds,
-        monitor=settings.monitor,
-        selection_value=value,
-        is_best=best is None or is_better(value, best.selection_value, settings.monitor),
-    )
-
-
-def is_better(value: float, than: float, monitor: str) -> bool:
-    """Tell whether a value of the monitored metric beats another; equal does not."""
-    return value < than if monitor == "val_loss" else value > than
-
-
-def _scores(logits: NDArray[np.float32], rows: Examples, job: Job) -> Scores:
-    task = job.task
-    return score(rows.labels, logits.argmax(axis=1), task.classes, task.languages, rows.languages)
-
-
-def _test_scores(
-    logits: NDArray[np.float32] | None, test: Examples, job: Job
-) -> tuple[Scores | None, float | None, float | None]:
-    if logits is None:
-        return None, None, None
-    low, high = f1_macro_interval(
-        test.labels, logits.argmax(axis=1), len(job.task.classes), seed=job.seed
-    )
-    return _scores(logits, test, job), low, high
+def _parameters(model: Model) -> int:
+    return sum(p.numel() for p in model.parameters())

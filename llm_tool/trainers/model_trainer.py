@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.tokens import Examples, Tokenizer, TokenStore
@@ -16,7 +14,9 @@ from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
 from llm_tool.trainers.bert_base import JobData, run_training
 from llm_tool.trainers.model_sources import locate
-from llm_tool.trainers.pretrained import load_model, load_tokenizer
+from llm_tool.trainers.multi_label_trainer import label_array
+from llm_tool.trainers.pretrained import load_model, load_tokenizer, start_from_shares
+from llm_tool.trainers.reinforcement import class_shares
 
 
 class Encoder:
@@ -37,6 +37,14 @@ class Encoder:
         tokenizer, longest = load_tokenizer(self.folder)
         limit = min(self._max_length or longest, longest)
         return tokenizer, TokenStore(tokenizer, self._dataset.texts, limit)
+
+    def load(self) -> None:
+        """Find the files and load the tokenizer, if that was not done before.
+
+        Raises:
+            StudioError: The model cannot be had, or has no tokenizer that can be used.
+        """
+        _ = self._loaded
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -63,33 +71,37 @@ def train_job(
     Raises:
         StudioError: The model cannot be had or loaded, or training fails; see ``run_training``.
     """
-    labels = _labels(job, dataset)
     store = encoder.tokens
+    every = [row for rows in parts.named().values() for row in rows]
+    long = store.too_long(every)
+    excluded = long if config.long_documents == "exclude" else set()
 
     def examples(rows: Sequence[int]) -> Examples:
+        kept = [row for row in rows if row not in excluded]
         return Examples(
-            token_ids=store.token_ids(rows),
-            labels=np.fromiter((labels[row] for row in rows), np.int64, len(rows)),
-            languages=[dataset.languages[row] for row in rows],
-            rows=rows,
-            ids=[dataset.ids[row] for row in rows],
+            token_ids=store.token_ids(kept),
+            labels=label_array(job, dataset, kept),
+            languages=[dataset.languages[row] for row in kept],
+            rows=kept,
+            ids=[dataset.ids[row] for row in kept],
         )
 
     sets = {part: examples(rows) for part, rows in parts.named().items()}
-    cut = sum(store.count_cut(rows) for rows in parts.named().values())
+    settings = config.model_copy(
+        update={"max_length": store.max_length, "reinforced": config.reinforces}
+    )
+    multi_label = bool(job.labels)
+    model = load_model(encoder.folder, job.task.classes, job.seed, multi_label=multi_label)
+    is_yes_or_no = multi_label or job.task.label_value
+    if is_yes_or_no and len(sets["train"]):
+        start_from_shares(model, class_shares(job, sets["train"], settings))
     return run_training(
-        load_model(encoder.folder, job.task.classes, job.seed),
+        model,
         encoder.tokenizer,
-        JobData(**sets, cut=cut),
+        JobData(**sets, cut=len(long - excluded), excluded=len(excluded)),
         job,
-        settings=config.model_copy(update={"max_length": store.max_length}),
+        settings=settings,
         session=session,
         models_dir=config.models_dir,
         on_event=on_event,
     )
-
-
-def _labels(job: Job, dataset: Dataset) -> dict[int, int]:
-    position = {name: i for i, name in enumerate(job.task.classes)}
-    values = dataset.keys[job.task.label_key].values
-    return {row: position[v[0]] for row, v in enumerate(values) if v and v[0] in position}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -17,6 +19,7 @@ from llm_tool.text import visible
 Model: TypeAlias = Any  # a sequence classifier of transformers; its auto classes have no types
 Config: TypeAlias = Any  # a configuration of transformers
 
+_RAREST = 1e-3  # share below which a class counts as this rare: a guess, not a certainty
 _UNLIMITED = 1_000_000  # transformers writes 1e30 where a tokenizer has no limit
 
 
@@ -56,8 +59,18 @@ def _positions(config: Config) -> int:
     return int(positions) - (config.pad_token_id + 1 if offset else 0)
 
 
-def load_model(folder: Path, classes: Sequence[str], seed: int) -> Model:
+def load_model(
+    folder: Path, classes: Sequence[str], seed: int, *, multi_label: bool = False
+) -> Model:
     """Return a sequence classifier with a new head for ``classes``, drawn from ``seed``.
+
+    Also where the checkpoint has a head of this size: its classes are others.
+
+    Args:
+        folder: Where the files are.
+        classes: Names of the outputs.
+        seed: Seed of the head's weights.
+        multi_label: Each output says yes or no by itself; noted in the model's configuration.
 
     Raises:
         StudioError: The folder does not hold a model that can classify sequences.
@@ -68,6 +81,7 @@ def load_model(folder: Path, classes: Sequence[str], seed: int) -> Model:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=len(classes),
+            problem_type=f"{'multi' if multi_label else 'single'}_label_classification",
             id2label=dict(enumerate(classes)),
             label2id={name: i for i, name in enumerate(classes)},
             ignore_mismatched_sizes=True,
@@ -79,15 +93,52 @@ def load_model(folder: Path, classes: Sequence[str], seed: int) -> Model:
         )
     except Exception as error:  # safetensors and strict configurations have errors of their own
         raise _unusable("model", folder, error) from error
-    _refuse_untrained(model, loading, folder)
+    drawn = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    _refuse_untrained(model, drawn, folder)
+    encoder = f"{model.base_model_prefix}."
+    if all(name.startswith(encoder) for name in drawn):
+        _draw_head(model)
     return model
 
 
-def _refuse_untrained(model: Model, loading: dict[str, Any], folder: Path) -> None:
+def _draw_head(model: Model) -> None:
+    """Draw every weight anew that is not the encoder's, as the model's own class does it."""
+    for part in model.children():
+        if part is not model.base_model:
+            for tensor in (*part.parameters(), *part.buffers()):
+                tensor._is_hf_initialized = False  # else transformers leaves it as it was loaded
+            part.apply(model._init_weights)
+
+
+def start_from_shares(model: Model, shares: NDArray[np.float64]) -> None:
+    """Set the bias of the head so that a new model begins with the classes' shares as its guess.
+
+    For labels that few rows have: without it the first epochs go into learning how rare they are,
+    and the encoder can end up saying the same of every text (Lin et al. 2017, section 4.1).
+
+    Args:
+        model: A sequence classifier with a new head; one whose head has no bias is left as it is.
+        shares: Share of the training rows of each class, or of each label of a multi-label model,
+            shape (outputs,).
+    """
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    if not heads or heads[-1].bias is None:
+        return
+    likely = np.clip(shares, _RAREST, 1 - _RAREST)
+    multi_label = model.config.problem_type == "multi_label_classification"
+    logits = np.log(likely) - (np.log(1 - likely) if multi_label else 0.0)
+    with torch.no_grad():
+        heads[-1].bias.copy_(torch.from_numpy(logits))
+
+
+def _refuse_untrained(model: Model, drawn: Collection[str], folder: Path) -> None:
     """Refuse an encoder whose tensors the weights do not hold; only head and pooler may be new."""
-    missing = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     encoder = f"{model.base_model_prefix}."
-    untrained = sorted(n for n in missing if n.startswith(encoder) and "pooler" not in n)
+    untrained = sorted(n for n in drawn if n.startswith(encoder) and "pooler" not in n)
     if untrained:
         raise StudioError(
             f"The weights do not fit the model: {len(untrained)} tensors are missing or of "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,64 +14,71 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from llm_tool import __version__
 from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples, Tokenizer
 from llm_tool.events import JobEnded
 from llm_tool.logs.files import disk_errors, safe_name
+from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
-from llm_tool.plan import Job
+from llm_tool.plan import Job, Task
+from llm_tool.trainers.multi_label_trainer import Logits, each_task, predict, probabilities
 from llm_tool.trainers.pretrained import Model
 
 
 def save_predictions(
-    run_folder: Path,
-    job: Job,
-    validation: Examples,
-    test: Examples,
-    logits: Mapping[str, NDArray[np.float32]],
+    session: Session,
+    result: JobEnded,
+    validation: tuple[Logits, Examples],
+    test: tuple[Logits, Examples] | None,
 ) -> None:
-    """Write predictions.parquet: a row for each validation and test row, with probabilities.
+    """Write predictions.parquet of each task: a row for each validation and test row.
 
     Columns: ``row`` (position in the dataset), ``id``, ``part``, ``language``, ``true``,
-    ``predicted``, and ``probability_{class}`` for each class.
+    ``predicted`` (with the task's threshold, if it has one), and ``probability_{class}``.
 
     Raises:
         StudioError: The folder cannot be written.
     """
-    classes = np.asarray(job.task.classes, dtype=object)
-    tables = []
-    for part, rows in (("validation", validation), ("test", test)):
-        if part not in logits:
-            continue
-        shares = _softmax(logits[part])
-        columns: dict[str, Any] = {
-            "row": list(rows.rows),
-            "id": list(rows.ids),
-            "part": [part] * len(rows),
-            "language": list(rows.languages),
-            "true": classes[rows.labels].tolist(),
-            "predicted": classes[shares.argmax(axis=1)].tolist(),
-        }
-        columns |= {f"probability_{name}": shares[:, i] for i, name in enumerate(classes)}
-        tables.append(pa.table(columns))
-    _write_parquet(pa.concat_tables(tables), run_folder / "predictions.parquet")
+    parts = {"validation": validation} | ({"test": test} if test else {})
+    tables: dict[Task, list[Any]] = defaultdict(list)
+    thresholds = {own.job.task: own.threshold for own in result.labels or (result,)}
+    for part, (outputs, rows) in parts.items():
+        for task, logits, labels in each_task(result.job, outputs, rows.labels):
+            classes = np.asarray(task.classes, dtype=object)
+            shares = probabilities(logits)
+            columns: dict[str, Any] = {
+                "row": list(rows.rows),
+                "id": list(rows.ids),
+                "part": [part] * len(rows),
+                "language": list(rows.languages),
+                "true": classes[labels].tolist(),
+                "predicted": classes[predict(logits, thresholds[task])].tolist(),
+            }
+            columns |= {f"probability_{name}": shares[:, i] for i, name in enumerate(classes)}
+            tables[task].append(pa.table(columns))
+    for task, own in tables.items():
+        folder = session.run_folder(result.job.of(task))
+        _write_parquet(pa.concat_tables(own), folder / "predictions.parquet")
 
 
-def save_split(run_folder: Path, parts: Mapping[str, Examples]) -> None:
-    """Write split.parquet: ``row``, ``id`` and ``part`` of every row that the job works on.
+def save_split(
+    session: Session, job: Job, train: Examples, validation: Examples, test: Examples
+) -> None:
+    """Write split.parquet for each task: ``row``, ``id`` and ``part`` of every row of the job.
 
     Raises:
         StudioError: The folder cannot be written.
     """
+    parts = {"train": train, "validation": validation, "test": test}
     columns = {
         "row": [row for rows in parts.values() for row in rows.rows],
         "id": [one for rows in parts.values() for one in rows.ids],
         "part": [part for part, rows in parts.items() for _ in rows.rows],
     }
-    _write_parquet(pa.table(columns), run_folder / "split.parquet")
+    for task in job.tasks:
+        _write_parquet(pa.table(columns), session.run_folder(job.of(task)) / "split.parquet")
 
 
 def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has no types
@@ -78,12 +87,6 @@ def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow ha
         temporary = path.with_suffix(".tmp")
         pq.write_table(table, temporary)
         temporary.replace(path)
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
-    return shares
 
 
 def save_model(
@@ -96,30 +99,65 @@ def save_model(
 ) -> JobEnded:
     """Save model, tokenizer, model card and training.json; return the result with the folder.
 
-    The folder appears only when it is complete, and never replaces another.
+    A shared encoder is one folder for all its labels, below the name of their columns. The folder
+    appears only when it is complete, and never replaces another.
 
     Raises:
         StudioError: The folder cannot be written.
     """
-    job = result.job
-    parent = Path(models_dir) / session.id / session.category_name(job.task)
-    name = safe_name("-".join(filter(None, (job.model_name, job.language))))
-    with disk_errors(parent, "Saving the model"):
-        parent.mkdir(parents=True, exist_ok=True)
-        target = parent / name
-        if target.exists():
-            target = parent / f"{name}-{job.id}"
-        result = replace(result, saved_model_path=str(target))
-        unfinished = parent / f".{job.id}.tmp"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        facts = {"session_id": session.id, "llm_tool": __version__, "result": asdict(result)}
-        facts["settings"] = settings.model_dump(include=set(TrainingSettings.model_fields))
-        (unfinished / "training.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-        (unfinished / "README.md").write_text(_card(result, session.id), "utf-8")
-        unfinished.rename(target)
+    target = _target(result.job, session, Path(models_dir))
+    labels = tuple(replace(own, saved_model_path=str(target)) for own in result.labels)
+    result = replace(result, saved_model_path=str(target), labels=labels)
+    facts = {"session_id": session.id, "llm_tool": __version__, "result": asdict(result)}
+    facts["thresholds"] = _thresholds(result)
+    facts["settings"] = settings.model_dump(include=set(TrainingSettings.model_fields))
+    with disk_errors(target.parent, "Saving the model"), _whole(target, result.job.id) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "training.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        (folder / "README.md").write_text(_card(result, session.id), "utf-8")
     return result
+
+
+def _target(job: Job, session: Session, models_dir: Path) -> Path:
+    """Return the folder for a job's model: with its id where an earlier job has the same name.
+
+    The plan decides it, not who is first, so that it is the same with any number of workers.
+    """
+    own = _place(job, session)
+    number = job_number(job.id)
+    earlier = [_place(other, session) for other in session.jobs()[: number - 1]]
+    target = models_dir / session.id / own
+    # As file systems see it that do not tell small from capital letters.
+    taken = str(own).casefold() in (str(other).casefold() for other in earlier)
+    return target.with_name(f"{target.name}-{job.id}") if taken or target.exists() else target
+
+
+def _place(job: Job, session: Session) -> Path:
+    category = safe_name(job.task.category) if job.labels else session.category_name(job.task)
+    return Path(category, safe_name("-".join(filter(None, (job.model_name, job.language)))))
+
+
+@contextmanager
+def _whole(target: Path, job_id: str) -> Iterator[Path]:
+    """Give a folder to fill that becomes ``target`` when it is complete, and else is gone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{job_id}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        unfinished.rename(target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _thresholds(result: JobEnded) -> dict[str, float]:
+    """Return the probability from which each label is a yes, by the model's name for it."""
+    own = result.labels or (result,)
+    names = result.job.task.classes if result.labels else (result.job.task.label_value,)
+    pairs = zip(names, own, strict=True)
+    return {name: one.threshold for name, one in pairs if one.threshold is not None}
 
 
 def _card(result: JobEnded, session_id: str) -> str:
@@ -133,7 +171,7 @@ def _card(result: JobEnded, session_id: str) -> str:
         "",
         f"# {json.dumps(job.task.category, ensure_ascii=False)}, from {job.model_name}",
         "",
-        f"A {job.task.kind} text classifier, fine-tuned with llm-tool studio {__version__} "
+        f"A {job.kind} text classifier, fine-tuned with llm-tool studio {__version__} "
         f"in session {session_id}.",
         "",
         f"- classes: {json.dumps(job.task.classes, ensure_ascii=False)}",
@@ -142,9 +180,16 @@ def _card(result: JobEnded, session_id: str) -> str:
     ]
     if result.test is not None:
         low, high = result.f1_macro_low, result.f1_macro_high
+        interval = f", 95 % interval [{low:.3f}, {high:.3f}]" if low is not None else ""
         lines.append(
-            f"- test macro F1 {result.test.f1_macro:.3f}, 95 % interval [{low:.3f}, {high:.3f}], "
+            f"- test macro F1 {result.test.f1_macro:.3f}{interval}, "
             f"accuracy {result.test.accuracy:.3f}"
+        )
+    thresholds = _thresholds(result)
+    if thresholds:
+        lines.append(
+            "- a text has a label from this probability on, chosen on validation: "
+            + json.dumps({k: round(v, 4) for k, v in thresholds.items()}, ensure_ascii=False)
         )
     lines.append("- every number of the training: training.json")
     return "\n".join(lines) + "\n"

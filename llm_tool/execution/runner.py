@@ -1,0 +1,68 @@
+"""Train one job after the other in this process; what the studio and each worker do."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from dataclasses import dataclass, field
+
+from llm_tool.config import RunConfig
+from llm_tool.data.dataset import Dataset
+from llm_tool.errors import StudioError
+from llm_tool.events import JobEnded, JobFailed, Observer
+from llm_tool.logs.files import disk_errors
+from llm_tool.logs.session import Session
+from llm_tool.plan import Job, Parts
+from llm_tool.trainers.model_trainer import Encoder, train_job
+
+
+@dataclass
+class Runner:
+    """Trains jobs on one dataset; models' files and tokens are loaded once for all of them."""
+
+    dataset: Dataset
+    config: RunConfig
+    session: Session
+    encoders: dict[str, Encoder] = field(default_factory=dict)
+    unusable: dict[str, StudioError] = field(default_factory=dict)
+
+    def train(self, job: Job, parts: Parts, on_event: Observer) -> JobEnded | JobFailed:
+        """Train a job and record it; return its result, or how it failed, unrecorded.
+
+        Raises:
+            KeyboardInterrupt: The user stopped the run.
+        """
+        encoder = self.encoders.setdefault(
+            job.model, Encoder(job.model, self.dataset, self.config.max_length)
+        )
+        try:
+            self._find(job.model, encoder)
+            return train_job(job, parts, self.dataset, encoder, self.config, self.session, on_event)
+        except Exception as error:  # noqa: BLE001 - reported; the other jobs go on
+            return self._failure(job, error)
+        finally:
+            gc.collect()  # a model is large, and its graph holds cycles
+
+    def _find(self, model: str, encoder: Encoder) -> None:
+        """Fail for a model that cannot be had, the second time without looking for it again."""
+        if model in self.unusable:
+            raise self.unusable[model]
+        try:
+            encoder.load()
+        except StudioError as error:
+            self.unusable[model] = error
+            raise
+
+    def _failure(self, job: Job, error: Exception) -> JobFailed:
+        if isinstance(error, StudioError):
+            return JobFailed(job, error.what, error.where, error.remedy)
+        path = self.session.run_folder(job) / "error.txt"
+        text = "".join(traceback.format_exception(error))
+        with disk_errors(path, "Writing the logs"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8", "backslashreplace")
+        return JobFailed(
+            job,
+            what=f"{type(error).__name__}: {error}",
+            remedy=f"The whole traceback is in {path}.",
+        )

@@ -1,0 +1,120 @@
+"""From label columns to binary tasks, one for each value, that share one split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from llm_tool.config import RunConfig
+from llm_tool.data.dataset import Dataset, LabelKey
+from llm_tool.data.splits import split_rows
+from llm_tool.errors import StudioError
+from llm_tool.modes.scopes import Scope, rows_in_scope
+from llm_tool.plan import Parts, Task
+from llm_tool.text import plural, shorten, visible
+
+
+def one_vs_all_tasks(
+    keys: Sequence[LabelKey], dataset: Dataset, config: RunConfig, scopes: Sequence[Scope]
+) -> tuple[list[tuple[Task, list[Scope]]], Parts, list[str]]:
+    """Return a task for each value of the keys, with the scopes that can learn it.
+
+    A row without a value is a real negative of every label. All tasks share one split, so that
+    no label is trained on a text that another one is tested on.
+
+    Returns:
+        The tasks with their scopes, the split of all rows, and what the user should know.
+
+    Raises:
+        StudioError: A value has too few rows with or without it to be in every part of a scope
+            (unless ``small_classes`` is ``drop``), or no value is left.
+    """
+    rows = rows_in_scope(scopes)
+    parts, about = split_rows(
+        dataset,
+        rows,
+        _marks(keys, rows, dataset, scopes),
+        validation_share=config.validation_share,
+        test_share=config.test_share,
+        seed=config.seed,
+    )
+    tested = bool(parts.test) or (config.test_share > 0 and dataset.columns.split is None)
+    notes = list(about)
+    languages = tuple(sorted({dataset.languages[row] for row in rows} - {""}))
+    tasks: list[tuple[Task, list[Scope]]] = []
+    for key in keys:
+        empty = sum(not key.values[row] for row in rows)
+        if empty:
+            notes.append(
+                f"{visible(key.name)}: {plural(empty, 'row')} without a value: no to every label."
+            )
+        able = _able_scopes(key, rows, parts, scopes, tested)
+        small = [value for value, own in able.items() if len(own) < len(scopes)]
+        if small:
+            notes.append(_without(key, small, dataset, config))
+        tasks += [
+            (Task(key.name, value, (f"not_{value}", value), languages), own)
+            for value, own in able.items()
+            if own
+        ]
+    if not tasks:
+        raise StudioError(
+            "No label has enough rows to learn.",
+            where=", ".join(f"column '{visible(key.name)}'" for key in keys),
+            remedy="Label more rows, or choose another label column.",
+        )
+    return tasks, parts, notes
+
+
+def _able_scopes(
+    key: LabelKey, rows: Sequence[int], parts: Parts, scopes: Sequence[Scope], tested: bool
+) -> dict[str, list[Scope]]:
+    """Return the scopes in which each value is in some but not all rows of every part.
+
+    ``tested``: the test is one of them, even if it has no rows.
+    """
+    able: dict[str, list[Scope]] = {v: [] for v in sorted({v for r in rows for v in key.values[r]})}
+    for scope in scopes:
+        own = parts.where(scope.rows)
+        needed = [own.train, own.validation, *([own.test] if tested else [])]
+        counted = [(len(part), Counter(v for r in part for v in key.values[r])) for part in needed]
+        for value, found in able.items():
+            if all(0 < counts[value] < size for size, counts in counted):
+                found.append(scope)
+    return able
+
+
+def _marks(
+    keys: Sequence[LabelKey], rows: Sequence[int], dataset: Dataset, scopes: Sequence[Scope]
+) -> list[list[str]]:
+    """Return what to stratify rows by: their labels, and the lack of those that most rows have.
+
+    The same value of two keys is two labels; and so is a label in two languages, where languages
+    have models of their own.
+    """
+    apart = not all(all(scope.rows) for scope in scopes)
+    marks: list[list[str]] = [[] for _ in rows]
+    for number, key in enumerate(keys):
+        counts = Counter(value for row in rows for value in key.values[row])
+        common = {value for value, count in counts.items() if 2 * count > len(rows)}
+        for own, row in zip(marks, rows, strict=True):
+            where = f"{number} {dataset.languages[row]}" if apart else str(number)
+            own += [f"{where}={value}" for value in key.values[row]]
+            own += [f"{where}≠{value}" for value in sorted(common.difference(key.values[row]))]
+    return marks
+
+
+def _without(key: LabelKey, small: Sequence[str], dataset: Dataset, config: RunConfig) -> str:
+    """Return the note on values that are not trained, if leaving them out was asked for."""
+    counts = [f"{shorten(visible(value), 40)} ({key.counts[value]})" for value in small]
+    shown = ", ".join(counts[:8]) + (", …" if len(counts) > 8 else "")
+    if config.small_classes == "drop":
+        return f"{visible(key.name)}: not trained where too few rows have it or not: {shown}."
+    few = "rows or groups" if dataset.columns.group else "rows"
+    raise StudioError(
+        f"Labels with too few {few} with or without them to be in training, validation and "
+        f"test: {shown}.",
+        where=f"column '{visible(key.name)}'",
+        remedy="Label more rows, or leave these labels out: --set small_classes=drop.",
+        fix={"small_classes": "drop"},
+    )

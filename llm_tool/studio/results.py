@@ -1,0 +1,120 @@
+"""What stands after a run: the result of each job, and of a benchmark the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from llm_tool.analysis.ranking import Ranking, Standing, rank
+from llm_tool.events import JobEnded, RunEnded, RunStarted
+from llm_tool.logs.summary import duration, test_score
+from llm_tool.plan import distinct_names
+from llm_tool.studio.epochs import short_duration
+from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table, rule
+from llm_tool.text import visible
+
+
+def show_result(
+    console: Console, run: RunStarted, done: Sequence[JobEnded], ended: RunEnded
+) -> None:
+    """Print what came out of a run, and where it is."""
+    if done and run.mode == "benchmark":
+        for ranking in rank(done):
+            show_ranking(console, ranking)
+    rule(console, "Result")
+    if done:
+        _result_table(console, done)
+    mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
+    status = "" if ended.status == "done" else f", {ended.status}"
+    jobs = len(run.jobs)
+    said = f"{mark} {ended.done} of {jobs} jobs done in {duration(ended.seconds)}{status}"
+    console.print(Text(said, style=style))
+    logs = f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"
+    console.print(Text(logs), soft_wrap=True)
+    if done:
+        models = f"  models  {visible(run.models_folder)}/(category)/(model)/"
+        console.print(Text(models), soft_wrap=True)
+
+
+def _result_table(console: Console, done: Sequence[JobEnded]) -> None:
+    seeds = len({result.job.seed for result in done}) > 1
+    columns = [
+        Column("category", flexible=True),
+        Column("model", flexible=True),
+        Column("scope"),
+        *([Column("seed", "right")] if seeds else []),
+        Column("epoch", "right"),
+        Column("val macro F1", "right"),
+        Column("test macro F1 [95 %]", "right"),
+    ]
+    rows = [
+        [
+            category,
+            result.job.model_name,
+            result.job.language or "–",
+            *([str(result.job.seed)] if seeds else []),
+            str(result.best.epoch),
+            f"{result.best.scores.f1_macro:.3f}",
+            test_score(result),
+        ]
+        for category, result in _by_category(done)
+    ]
+    print_table(console, columns, rows)
+
+
+def _by_category(done: Sequence[JobEnded]) -> Iterator[tuple[str, JobEnded]]:
+    """Yield every category's result; those of a shared encoder's labels, then their mean."""
+    names = distinct_names(task for result in done for task in result.job.tasks)
+    for result in done:
+        for own in result.labels or (result,):
+            yield names[own.job.task], own
+        if result.labels:
+            yield f"mean of {len(result.labels)} labels", result
+
+
+def show_ranking(console: Console, ranking: Ranking) -> None:
+    """Print the models of a contest, the best first."""
+    what = ranking.category or "all categories"
+    rule(console, " · ".join(filter(None, ("Ranking", what, ranking.language))))
+    spread = any(standing.val_spread is not None for standing in ranking.standings)
+    columns = [
+        Column("", "right"),
+        Column("model", flexible=True),
+        Column("val F1 ±" if spread else "val F1", "right"),
+        Column("test F1 ±" if spread else "test F1", "right"),
+        Column("time", "right"),
+        Column("params", "right"),
+        Column("tok/s", "right"),
+    ]
+    rows = [
+        [
+            f"{place}.",
+            standing.model_name + ("" if standing.complete else " (incomplete)"),
+            _mean(standing.val, standing.val_spread),
+            _mean(standing.test, standing.test_spread),
+            short_duration(standing.seconds),
+            f"{standing.parameters / 1e6:.1f} M",
+            f"{standing.tokens_per_second:,.0f}",
+        ]
+        for place, standing in enumerate(ranking.standings, start=1)
+    ]
+    print_table(console, columns, rows, [GOOD] + [""] * (len(rows) - 1))
+    console.print(Text(_reading(ranking.standings)), style=QUIET)
+    console.print()
+
+
+def _mean(value: float | None, spread: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+
+
+def _reading(standings: Sequence[Standing]) -> str:
+    """Return how to read the table: what chose, what did not, how much it rests on."""
+    each = {standing.trainings for standing in standings}
+    trainings = f"{max(each)} training{'s' if max(each) > 1 else ''} a model"
+    rests = f"Means of {trainings}" if max(each) > 1 else trainings
+    spread = "; ± standard deviation over seeds" if standings[0].val_spread is not None else ""
+    return f"By macro F1 on validation; test is the estimate and does not choose. {rests}{spread}."

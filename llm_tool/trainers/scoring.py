@@ -1,0 +1,197 @@
+"""From a model's outputs to the facts of an epoch and of a finished job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from llm_tool.config import TrainingSettings
+from llm_tool.data.tokens import Examples
+from llm_tool.errors import StudioError
+from llm_tool.events import ClassScore, EpochEnded, JobEnded, LanguageScore, Phase, Scores
+from llm_tool.logs.session import timestamp
+from llm_tool.plan import Job, Task
+from llm_tool.trainers.metrics import f1_macro_interval, score
+from llm_tool.trainers.multi_label_trainer import Labels, Logits, best_threshold, each_task, predict
+
+_MEAN = "mean_"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the training rows; ``losses`` has one entry an output that is learned."""
+
+    losses: Sequence[float]
+    learning_rate: float
+    seconds: float
+    tokens: int
+
+
+class NotFiniteError(StudioError):
+    """The loss is infinite or not a number, and so will be all that follows."""
+
+
+def check_finite(loss: float, where: str) -> None:
+    """Refuse to go on with a loss that is not a number.
+
+    Raises:
+        NotFiniteError: It is infinite or not a number.
+    """
+    if not np.isfinite(loss):
+        raise NotFiniteError(
+            f"The loss is not finite any more ({where}).",
+            remedy="Try a lower --learning-rate.",
+        )
+
+
+def is_better(value: float, than: float, monitor: str) -> bool:
+    """Tell whether a value of the monitored metric beats another; equal does not."""
+    lower_wins = monitor.removeprefix(_MEAN) == "val_loss"
+    return value < than if lower_wins else value > than
+
+
+def best_of(epochs: Sequence[EpochEnded]) -> EpochEnded:
+    """Return the epoch with the best monitored metric, the earliest of equals."""
+    best = epochs[0]
+    for epoch in epochs[1:]:
+        if is_better(epoch.selection_value, best.selection_value, epoch.monitor):
+            best = epoch
+    return best
+
+
+def epoch_ended(
+    job: Job,
+    epoch: int,
+    phase: Phase,
+    one_pass: Pass,
+    logits: Logits,
+    validation: Examples,
+    settings: TrainingSettings,
+    best: EpochEnded | None,
+) -> EpochEnded:
+    """Return the facts of an epoch from the outputs for the validation rows.
+
+    Raises:
+        StudioError: The validation loss is not finite.
+    """
+    epochs = []
+    tasks = each_task(job, logits, validation.labels)
+    for (task, own_logits, labels), loss in zip(tasks, one_pass.losses, strict=True):
+        val_loss = float(cross_entropy(torch.from_numpy(own_logits), torch.from_numpy(labels)))
+        # Every score of such outputs would be a number, and mean nothing.
+        check_finite(val_loss, f"epoch {epoch}, validation")
+        scores = _scores(task, predict(own_logits), labels, validation)
+        value = val_loss if settings.monitor == "val_loss" else getattr(scores, settings.monitor)
+        ended = EpochEnded(
+            job=job.of(task),
+            epoch=epoch,
+            timestamp=timestamp(),
+            train_loss=loss,
+            val_loss=val_loss,
+            scores=scores,
+            learning_rate=one_pass.learning_rate,
+            seconds=one_pass.seconds,
+            tokens_per_second=one_pass.tokens / one_pass.seconds,
+            monitor=settings.monitor,
+            selection_value=value,
+            is_best=False,
+            training_phase=phase,
+        )
+        epochs.append(ended)
+    whole = _together(job, epochs) if job.labels else epochs[0]
+    chosen = best is None or is_better(whole.selection_value, best.selection_value, whole.monitor)
+    own = tuple(replace(label, is_best=chosen) for label in whole.labels)
+    return replace(whole, is_best=chosen, labels=own)
+
+
+def _together(job: Job, epochs: Sequence[EpochEnded]) -> EpochEnded:
+    """Return the epoch of a shared encoder: the means of its labels, which are its classes.
+
+    One network has one best epoch: the mean of the monitored metric chooses it for all labels.
+    """
+    value = fmean(epoch.selection_value for epoch in epochs)
+    monitor = _MEAN + epochs[0].monitor
+    return replace(
+        epochs[0],
+        job=job,
+        train_loss=fmean(epoch.train_loss for epoch in epochs),
+        val_loss=fmean(epoch.val_loss for epoch in epochs),
+        scores=_mean_scores(job, [epoch.scores for epoch in epochs]),
+        monitor=monitor,
+        selection_value=value,
+        labels=tuple(replace(e, monitor=monitor, selection_value=value) for e in epochs),
+    )
+
+
+def _mean_scores(job: Job, scores: Sequence[Scores]) -> Scores:
+    names = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted")
+    means = {name: fmean(getattr(one, name) for one in scores) for name in names}
+    positive = zip(job.task.classes, scores, strict=True)
+    return Scores(
+        **means,
+        classes=tuple(_named(one.classes[1], name) for name, one in positive),
+        languages=tuple(
+            LanguageScore(
+                language=own[0].language,
+                accuracy=_mean([lang.accuracy for lang in own]),
+                f1_macro=_mean([lang.f1_macro for lang in own]),
+                support=own[0].support,
+            )
+            for own in zip(*(one.languages for one in scores), strict=True)
+        ),
+    )
+
+
+def _named(positive: ClassScore, name: str) -> ClassScore:
+    return replace(positive, name=name)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
+
+
+def _scores(task: Task, predicted: Labels, labels: Labels, rows: Examples) -> Scores:
+    return score(labels, predicted, task.classes, task.languages, rows.languages)
+
+
+def job_ended(
+    job: Job,
+    best: EpochEnded,
+    validation: tuple[Logits, Examples],
+    test: tuple[Logits, Examples] | None,
+) -> JobEnded:
+    """Return the result of a job: thresholds from validation rows, then scores of test rows.
+
+    Args:
+        job: The job.
+        best: Its best epoch.
+        validation: Outputs of that epoch's weights, and the rows.
+        test: The same for the test rows, if there are any.
+    """
+    own_best = best.labels or (best,)
+    tasks = [list(each_task(job, validation[0], validation[1].labels))]
+    if test is not None:
+        tasks.append(list(each_task(job, test[0], test[1].labels)))
+    results = []
+    for i, own in enumerate(own_best):
+        task, logits, labels = tasks[0][i]
+        threshold = best_threshold(logits, labels) if task.label_value else None
+        result = JobEnded(own.job, own, 0.0, None, None, None, threshold=threshold)
+        if test is not None:
+            _, logits, labels = tasks[1][i]
+            predicted = predict(logits, threshold)
+            low, high = f1_macro_interval(labels, predicted, len(task.classes), seed=job.seed)
+            scores = _scores(task, predicted, labels, test[1])
+            result = replace(result, test=scores, f1_macro_low=low, f1_macro_high=high)
+        results.append(result)
+    if not job.labels:
+        return results[0]
+    tested = [result.test for result in results if result.test is not None]
+    mean = _mean_scores(job, tested) if tested else None
+    return JobEnded(job, best, 0.0, mean, None, None, labels=tuple(results))
