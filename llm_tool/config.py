@@ -16,11 +16,14 @@ from pydantic import (
 )
 
 from llm_tool.errors import StudioError, nearest
+from llm_tool.text import UNWRITABLE, visible
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
 Precision = Literal["float32", "bfloat16"]
 ModeName = Literal["quick", "benchmark", "custom", "distributed", "hybrid", "reinforced"]
 DEMO_DATA = "demo"
+# What reading YAML can raise: also a date or a number that is none, and too many brackets.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class TrainingSettings(BaseModel):
@@ -179,6 +182,22 @@ class RunConfig(TrainingSettings):
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("*")
+    @classmethod
+    def _texts_can_be_written(cls, value: object) -> object:
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and UNWRITABLE.search(text):
+                # As bytes that are not UTF-8 in a file's name are handed over by the system.
+                raise ValueError(f"'{visible(text)}' is not valid Unicode, or holds a NUL")
+        return value
+
+    @field_validator("logs_dir", "models_dir")
+    @classmethod
+    def _folders_have_names(cls, folder: str) -> str:
+        if not folder.strip():
+            raise ValueError("a folder has no name")
+        return folder
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_are_a_list(cls, value: object) -> object:
@@ -320,16 +339,19 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         StudioError: The file cannot be read, is not YAML, or is not a set of keys.
     """
+    where = visible(str(path))
     try:
-        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudioError(f"The configuration cannot be read: {error}", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise StudioError(f"The configuration is not YAML: {error}", where=str(path)) from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
+        raise StudioError(f"The configuration cannot be read: {error}", where=where) from error
+    try:
+        keys = yaml.safe_load(text)
+    except _NOT_YAML as error:
+        raise StudioError(f"The configuration is not YAML: {error}", where=where) from error
     if not isinstance(keys, dict):
         raise StudioError(
             "The configuration is not a set of keys.",
-            where=str(path),
+            where=where,
             remedy="Write one `key: value` a line, as in configs/quick.yaml.",
         )
     return {str(key): value for key, value in keys.items()}
@@ -360,17 +382,17 @@ def write_config(config: RunConfig, path: Path) -> None:
     Raises:
         StudioError: The file is there, or cannot be written.
     """
+    where = visible(str(path))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(config_text(config))
     except FileExistsError:
         raise StudioError(
-            "There is a file of this name.", where=str(path), remedy="Choose another name."
+            "There is a file of this name.", where=where, remedy="Choose another name."
         ) from None
-    except OSError as error:
-        raise StudioError(
-            f"The settings cannot be saved: {error.strerror}.", where=str(path)
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StudioError(f"The settings cannot be saved: {reason}.", where=where) from error
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
@@ -381,8 +403,9 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise StudioError(f"--set {text}: there is no '='.", remedy="Write --set KEY=VALUE.")
+        what = f"--set {visible(text)}: there is no '='."
+        raise StudioError(what, remedy="Write --set KEY=VALUE.")
     try:
         return {key.strip(): yaml.safe_load(value)}
-    except yaml.YAMLError as error:
-        raise StudioError(f"--set {text}: the value is not YAML: {error}") from error
+    except _NOT_YAML as error:
+        raise StudioError(f"--set {visible(text)}: the value is not YAML: {error}") from error

@@ -34,6 +34,14 @@ class StudioError(Exception):
         return " ".join(filter(None, (self.what, self.where and f"({self.where})", self.remedy)))
 
 
+class DiskError(StudioError):
+    """The file system refused: a full disk, a lost folder, missing rights."""
+
+
+class StoppedError(StudioError):
+    """A run had to stop; what was recorded is kept, and the run can be resumed."""
+
+
 def nearest(name: str, options: Iterable[str], *, kind: str = "known") -> str:
     """Return a sentence that names the options closest to a wrong name, or a few of them."""
     known = list(options)

@@ -83,7 +83,8 @@ class Scores:
 class RunStarted:
     """A run begins: its session, where that logs and saves, its ordered jobs.
 
-    ``workers`` is the number of jobs that are trained at the same time.
+    ``workers`` is the number of jobs that are trained at the same time; ``done`` are the results
+    of jobs that were finished before, when a run is resumed.
     """
 
     session_id: str
@@ -92,6 +93,7 @@ class RunStarted:
     models_folder: str
     jobs: tuple[Job, ...]
     workers: int = 1
+    done: tuple[JobEnded, ...] = ()
     event: Literal["run_started"] = "run_started"
 
 
@@ -100,7 +102,9 @@ class JobStarted:
     """A job begins, with every derived setting resolved.
 
     ``cut`` counts the texts longer than ``max_length`` tokens, special tokens included, that lose
-    their end; ``excluded`` counts those that were left out instead.
+    their end; ``excluded`` counts those that were left out instead. ``resumed_from`` is the last
+    epoch of an earlier attempt that this one goes on from: what was recorded after it no longer
+    counts.
     """
 
     job: Job
@@ -118,7 +122,18 @@ class JobStarted:
     precision: str
     parameters: int
     excluded: int = 0
+    resumed_from: int = 0
     event: Literal["job_started"] = "job_started"
+
+
+@dataclass(frozen=True)
+class JobRetried:
+    """A job met a problem that it can get round by itself: ``why``, and ``how`` it goes on."""
+
+    job: Job
+    why: str
+    how: str
+    event: Literal["job_retried"] = "job_retried"
 
 
 @dataclass(frozen=True)
@@ -262,18 +277,25 @@ class JobFailed:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run is over. ``status`` says how: every job done, some failed, or stopped by the user."""
+    """A run is over. ``status`` says how: every job done, some failed, or stopped before its end.
+
+    ``jobs`` is how many were planned, ``done`` and ``failed`` how many of them came to an end;
+    ``resume`` is the command that trains what is not done, empty when all is.
+    """
 
     session_id: str
     status: Status
+    jobs: int
     done: int
     failed: int
     seconds: float
+    resume: str = ""
     event: Literal["run_ended"] = "run_ended"
 
 
 Reinforcement = ReinforcementStarted | ReinforcementSkipped | ReinforcementEnded
-JobEvent = JobStarted | EpochEnded | Reinforcement | JobEnded | JobFailed  # what a journal keeps
+# What a journal keeps.
+JobEvent = JobStarted | JobRetried | EpochEnded | Reinforcement | JobEnded | JobFailed
 Event = RunStarted | BatchEnded | JobEvent | RunEnded
 Observer = Callable[[Event], None]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import unicodedata
 
 # Cc: controls (escape, newline), Cf: format (bidi overrides, zero width), Cs: lone surrogates,
 # Zl/Zp: line and paragraph separators. Each can move the cursor or reorder what is printed.
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# NUL and halves of characters, which JSON can spell and command lines can hold: no file name, no
+# journal and no tokenizer takes them.
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
@@ -17,6 +22,14 @@ def visible(text: str) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
         for c in text
     )
+
+
+def shell_word(text: str) -> str:
+    """Return text as one word of a command for bash or zsh, with nothing a terminal acts on."""
+    if visible(text) == text:
+        return shlex.quote(text)
+    inner = text.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{visible(inner)}'"
 
 
 def plural(count: int, noun: str) -> str:

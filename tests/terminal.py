@@ -133,9 +133,15 @@ class Terminal:
             raise AssertionError(f"the command did not end within {seconds} s:\n{self.text()}")
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Lose the terminal, as when a window is closed or a connection breaks off."""
+        os.close(self._terminal)
+        self._terminal = -1
+
     def close(self) -> None:
         """End the command if it still runs."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self._terminal)
+        if self._terminal >= 0:
+            os.close(self._terminal)

@@ -20,15 +20,17 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples, TokenStore, micro_batches, pad
+from llm_tool.data.tokens import Examples, JobData, TokenStore, micro_batches, pad
 from llm_tool.events import BatchEnded, EpochEnded, Event, JobEnded, JobStarted
 from llm_tool.logs import Session, read_metrics
 from llm_tool.plan import Job, Task
-from llm_tool.trainers.bert_base import JobData, run_training, train_epochs
+from llm_tool.trainers.bert_base import run_training, train_epochs
+from llm_tool.trainers.checkpoint import Progress
 from llm_tool.trainers.device import TOKEN_BUDGET
 from llm_tool.trainers.pretrained import load_model, load_tokenizer
 from llm_tool.trainers.reinforcement import normal_course
 from llm_tool.trainers.scoring import is_better
+from llm_tool.trainers.steps import make_steps
 from tests.conftest import WORDS
 
 CLASSES = ("bad, not good", "good")
@@ -277,7 +279,14 @@ def test_the_gradient_of_the_pieces_is_the_one_of_the_whole_batch(
     job = Job(TASK, "m", "m", seed=1)
     weights = np.where(train.labels == 1, weight, 1).astype(np.float32)
     course = replace(normal_course(train, settings), weights=weights)
-    list(train_epochs(model, tokenizer, train, course, settings, job, lambda _: None))
+    steps = make_steps(model, course, settings)
+    progress = Progress(TOKEN_BUDGET["cpu"], "float32")
+    list(
+        train_epochs(
+            model, tokenizer, train, course, settings, job, lambda _: None,
+            steps=steps, progress=progress,
+        )
+    )  # fmt: skip
     handle.remove()
 
     assert len(trainer.norms) == 1

@@ -18,11 +18,12 @@ from llm_tool.config import (
     make_config,
     parse_assignment,
     read_config,
+    write_config,
 )
 from llm_tool.errors import StudioError, nearest
 from llm_tool.modes import MODES
 
-words = st.text(min_size=1, max_size=12)
+words = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
 names = st.lists(words, max_size=3).map(tuple)
 chosen = st.fixed_dictionaries(
     {},
@@ -216,6 +217,9 @@ def test_an_assignment_is_a_key_and_a_value_of_yaml(text: str, expected: dict[st
     [
         ("epochs", "--set epochs: there is no '='."),
         ("label=[a", "--set label=[a: the value is not YAML: "),
+        ("seed=2024-99-99", "--set seed=2024-99-99: the value is not YAML: "),
+        ("seed=" + "[" * 5_000, "--set seed=[[["),
+        ("\x1b[2J", "--set \\x1b[2J: there is no '='."),
     ],
 )
 def test_an_assignment_that_is_none_is_refused(text: str, what: str) -> None:
@@ -231,6 +235,10 @@ def test_an_assignment_that_is_none_is_refused(text: str, what: str) -> None:
         (b"", "The configuration is not a set of keys."),
         (b"epochs: [1\n", "The configuration is not YAML: "),
         (b"a: \x00\n", "The configuration is not YAML: "),
+        (b"[" * 5_000, "The configuration is not YAML: "),
+        (b"seed: 2024-99-99\n", "The configuration is not YAML: "),
+        (b"seed: " + b"9" * 5_000, "The configuration is not YAML: "),
+        (b"data: !!python/object/apply:os.abort []\n", "The configuration is not YAML: "),
         (b"label: caf\xe9\n", "The configuration cannot be read: "),
         (None, "The configuration cannot be read: "),
     ],
@@ -305,6 +313,35 @@ def test_an_error_reads_as_one_line() -> None:
     error = StudioError("It is wrong.", where="row 3", remedy="Change it.")
     assert str(error) == "It is wrong. (row 3) Change it."
     assert str(StudioError("It is wrong.")) == "It is wrong."
+
+
+@pytest.mark.parametrize("text", ["caf\udce9.csv", "a\0b", "\ud800", "\0"])
+@pytest.mark.parametrize("key", ["data", "logs_dir", "models_dir", "model", "label", "encoding"])
+def test_a_text_that_no_file_can_hold_is_refused(key: str, text: str) -> None:
+    with pytest.raises(StudioError) as caught:
+        make_config({key: text})
+
+    shown = text.encode("unicode_escape").decode()
+    assert caught.value.what == f"{key}: '{shown}' is not valid Unicode, or holds a NUL."
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("folder", ["", "  "])
+@pytest.mark.parametrize("key", ["logs_dir", "models_dir"])
+def test_a_folder_without_a_name_is_refused(key: str, folder: str) -> None:
+    with pytest.raises(StudioError, match=f"{key}: a folder has no name"):
+        make_config({key: folder})
+
+
+@pytest.mark.parametrize("name", ["a\0.yaml", "\udce9.yaml", "x" * 300])
+def test_settings_are_neither_read_from_nor_saved_under_a_name_that_no_file_can_have(
+    tmp_path: Path, name: str
+) -> None:
+    for use in (read_config, lambda path: write_config(make_config(), path / "in" / "no" / "such")):
+        with pytest.raises(StudioError) as caught:
+            use(tmp_path / name)
+        str(caught.value).encode()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("model", ["", "  "])

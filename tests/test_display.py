@@ -83,7 +83,7 @@ def a_run() -> list[Event]:
         epoch(2, 0.636, True),
         epoch(3, 0.627, False),
         ended(),
-        RunEnded("20261122_140501", "done", 1, 0, 372.0),
+        RunEnded("20261122_140501", "done", 1, 1, 0, 372.0),
     ]  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_jobs_that_are_trained_together_share_one_table_with_their_names() -> No
     ]
     done = [ended(jobs[1], 0.5), ended(jobs[0], 0.6)]
 
-    lines = shown([run, *rows, *done, RunEnded("s", "done", 2, 0, 1.0)]).splitlines()
+    lines = shown([run, *rows, *done, RunEnded("s", "done", 2, 2, 0, 1.0)]).splitlines()
 
     assert lines == [
         "───────────────────────────── 2 jobs, 2 at a time ──────────────────────────────",
@@ -184,7 +184,7 @@ def test_a_shared_encoder_shows_its_mean_while_it_trains_and_each_label_at_the_e
     joint = replace(ended(whole, 0.6), f1_macro_low=None, f1_macro_high=None, labels=own)
     run = RunStarted("s", "distributed", "logs/s", "models/s", (whole,))
 
-    lines = shown([run, epoch(1, 0.6, True, whole), joint, RunEnded("s", "done", 1, 0, 1.0)])
+    lines = shown([run, epoch(1, 0.6, True, whole), joint, RunEnded("s", "done", 1, 1, 0, 1.0)])
 
     table = lines[lines.index("category") :].splitlines()[:4]
     assert table == [
@@ -209,7 +209,7 @@ def test_a_benchmark_ends_with_its_ranking_the_validation_choosing() -> None:
     ]
     run = RunStarted("s", "benchmark", "logs/s", "models/s", tuple(r.job for r in done))
 
-    lines = shown([run, *done, RunEnded("s", "done", 4, 0, 1.0)]).splitlines()
+    lines = shown([run, *done, RunEnded("s", "done", 4, 4, 0, 1.0)]).splitlines()
 
     begin = next(i for i, line in enumerate(lines) if "Ranking" in line)
     assert lines[begin : begin + 6] == [
@@ -226,7 +226,7 @@ def test_a_failed_job_says_what_where_and_what_to_do() -> None:
     run = RunStarted("s", "quick", "logs", "models", (job(),))
     failed = JobFailed(job(), "The model cannot be loaded.", "models/x", "Choose another.")
 
-    assert shown([run, failed, RunEnded("s", "failed", 0, 1, 1.0)]).splitlines()[:4] == [
+    assert shown([run, failed, RunEnded("s", "failed", 1, 0, 1, 1.0)]).splitlines()[:4] == [
         "✗ sentiment · camembert-base · FR failed",
         "Error: The model cannot be loaded.",
         "  in models/x",
@@ -301,7 +301,7 @@ def test_labels_like_closing_tags_do_not_crash_the_display() -> None:
         run,
         epoch(1, 0.5, True, odd),
         ended(odd),
-        RunEnded("s", "done", 1, 0, 1),
+        RunEnded("s", "done", 1, 1, 0, 1),
     ]
     assert "[/bad]" in shown(events)
     assert "[/logs]" in shown(events)

@@ -130,7 +130,7 @@ EVENTS: list[Event] = [
     ReinforcementSkipped(SHARED, 0.6),
     ReinforcementEnded(JOB, True, "f1_macro", 0.25, 0.5, (ClassGain("a", None, 0.5, weak=True),)),
     JobFailed(JOB, "It broke.", "here", "Mend it."),
-    RunEnded("20260102_030405", "interrupted", 1, 0, 12.5),
+    RunEnded("20260102_030405", "interrupted", 3, 1, 0, 12.5, "llm-tool resume 20260102_030405"),
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from llm_tool.config import make_config
 from llm_tool.data.dataset import Dataset
-from llm_tool.errors import StudioError
+from llm_tool.errors import StoppedError
 from llm_tool.events import (
     BatchEnded,
     EpochEnded,
@@ -274,11 +274,12 @@ def test_logs_that_cannot_be_written_any_more_stop_the_run(runner: Runner) -> No
             (runner.folder / "logs").rmdir()
             (runner.folder / "logs").write_text("in the way")
 
-    with pytest.raises(StudioError, match="failed: ") as caught:
+    with pytest.raises(StoppedError, match="failed: Not a directory") as caught:
         runner.run(take_away)
 
     assert str(runner.folder / "logs") in caught.value.where
+    assert "llm-tool resume" in caught.value.remedy
     assert not [event for event in runner.told if isinstance(event, EpochEnded)]
     ended = runner.told[-1]
     assert isinstance(ended, RunEnded)
-    assert ended.status == "failed"
+    assert ended.status == "interrupted"

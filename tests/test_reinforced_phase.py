@@ -30,7 +30,7 @@ from llm_tool.events import (
 )
 from llm_tool.logs.journal import read_events
 from llm_tool.logs.summary import describe
-from llm_tool.trainers.bert_base import predict_logits
+from llm_tool.trainers.forward import predict_logits
 from llm_tool.trainers.pretrained import load_tokenizer
 from llm_tool.trainers.reinforcement import (
     Course,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from llm_tool import __version__
 from llm_tool.errors import StudioError
 from llm_tool.events import JobFailed
 from llm_tool.logs import Session, journal, read_metrics
+from llm_tool.logs.session import fingerprint
 from llm_tool.plan import Job, Task
 from tests.test_events import made_end, made_epoch, made_job
 
@@ -124,6 +126,10 @@ def test_session_json_says_what_ran_where_with_what_and_how_it_ended(
 
     facts = facts_of(session)
     versions, git = facts.pop("versions"), facts.pop("git")
+    (entered,) = facts["runs"]
+    process, heartbeat = entered.pop("process"), entered.pop("heartbeat")
+    assert (process["pid"], abs(time.time() - heartbeat) < 60) == (os.getpid(), True)
+    assert entered.pop("fingerprint") == fingerprint({"config": {"epochs": 3}, "dataset": data})
     assert facts == {
         "id": NOON,
         "status": "done",
@@ -136,6 +142,7 @@ def test_session_json_says_what_ran_where_with_what_and_how_it_ended(
                 "status": "done",
                 "started": NOON,
                 "ended": "20260102_120500",
+                "folder": str(Path.cwd()),
                 "config": {"epochs": 3},
                 "dataset": data,
                 "jobs": ["j0001"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,6 +13,7 @@ from filelock import FileLock
 from llm_tool.logs import Session, read_metrics
 from llm_tool.logs.journal import read_records
 from llm_tool.logs.metrics_csv import training_text
+from llm_tool.plan import Task
 from tests.test_events import made_epoch
 from tests.test_session import NOON, facts_of, new_job
 
@@ -56,3 +58,60 @@ def test_two_processes_in_one_session_lose_no_row(tmp_path: Path) -> None:
     assert (folder / "training.csv").read_text("utf-8") == text
     facts = facts_of(Session(tmp_path, NOON))
     assert [facts["status"], *(run["status"] for run in facts["runs"])] == ["done"] * 3
+
+
+def write(logs: str) -> None:
+    session = Session(logs, NOON)
+    classes = [("yes", f"no {number}") for number in range(1, 5)]
+    jobs = [replace(new_job(), task=Task("sentiment", "", own, ("EN",))) for own in classes]
+    with session.run(jobs, {}, {}) as named:
+        for job in named:  # each with a class of its own: the files are written anew in between
+            for epoch in range(1, 26):
+                session.record(made_epoch(job, epoch))
+
+
+def test_a_reader_meanwhile_sees_whole_rows_and_never_fewer_than_before(tmp_path: Path) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=write, args=(str(tmp_path),))
+    writer.start()
+    counts, bests = [0], [0]
+    while writer.is_alive():
+        folder = tmp_path / NOON / "sentiment"
+        if (folder / "best.csv").exists():
+            table, best = read_metrics(folder / "training.csv"), read_metrics(folder / "best.csv")
+            assert table["f1_macro"].notna().all()
+            assert table["seed"].notna().all()  # the last column: no row is cut
+            counts.append(len(table))
+            bests.append(len(best))
+    writer.join()
+
+    assert writer.exitcode == 0
+    assert counts == sorted(counts)
+    assert bests == sorted(bests)
+    assert len(set(counts)) > 5  # it did look in between
+
+
+def launch(logs: str, barrier: Any, done: Any) -> None:  # noqa: ANN401 - see work
+    session = Session(logs)
+    barrier.wait(60)  # both have named their session by the same second
+    with session.run([new_job()], {}, {}) as (job,):
+        for epoch in range(1, 11):
+            session.record(made_epoch(job, epoch))
+    done.put(session.id)
+
+
+def test_two_studios_on_one_logs_folder_have_a_session_each(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier, done = spawn.Barrier(4), spawn.Queue()
+    studios = [spawn.Process(target=launch, args=(str(tmp_path), barrier, done)) for _ in range(4)]
+    for studio in studios:
+        studio.start()
+    ids = {done.get(timeout=60) for _ in studios}
+    for studio in studios:
+        studio.join(60)
+
+    assert len(ids) == 4
+    assert {path.name for path in tmp_path.iterdir()} == ids
+    for session_id in ids:
+        table = read_metrics(tmp_path / session_id / "sentiment" / "training.csv")
+        assert table["epoch"].tolist() == [*range(1, 11)]
+        assert facts_of(Session(tmp_path, session_id))["status"] == "done"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tool.text import plural, shorten, visible
+from llm_tool.text import plural, shell_word, shorten, visible
 
 anything = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -43,6 +45,27 @@ def test_ordinary_text_is_shown_as_it_is(text: str) -> None:
 )
 def test_what_a_terminal_might_act_on_is_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_a_word_of_a_command_is_safe_to_print_and_the_same_to_a_shell() -> None:
+    words = [
+        "a b",
+        "it's",
+        "",
+        "-x",
+        "\x1b[2J",
+        "\u202e'\\x41\n",
+        "\x1bff",
+        "é\U000e0041'",
+        "$HOME\x7f",
+    ]
+    quoted = [shell_word(word) for word in words]
+
+    assert [visible(word) for word in quoted] == quoted
+    command = ["bash", "-c", f"printf '%s\\0' {' '.join(quoted)}"]
+    done = subprocess.run(command, env={"LC_ALL": "C.UTF-8"}, capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == words
 
 
 @given(anything, st.integers(-3, 60))

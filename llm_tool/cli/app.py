@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 some jobs failed; 2 bad usage, configuration or data; 130 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.errors import StudioError
+from llm_tool.errors import StoppedError, StudioError
 from llm_tool.modes import MODES
+from llm_tool.stopping import stoppable
 
 _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
@@ -25,11 +27,14 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except (KeyboardInterrupt, EOFError) as stop:
-            sys.stderr.write("\nStopped. What was recorded up to the last epoch is kept.\n")
+            with suppress(OSError):  # the terminal may be what was lost
+                sys.stderr.write("\nStopped. What was recorded up to the last epoch is kept.\n")
+                sys.stderr.flush()
             raise typer.Exit(_INTERRUPTED) from stop
         except Exception as error:
             if ctx.params.get("debug"):
@@ -42,7 +47,8 @@ def _report(error: Exception) -> int:
     from llm_tool.studio.theme import make_console, show_error
 
     if isinstance(error, StudioError):
-        code, shown = _BAD_INPUT, error
+        shown = error
+        code = _SOME_FAILED if isinstance(error, StoppedError) else _BAD_INPUT
     else:
         code = _SOME_FAILED
         shown = StudioError(
@@ -262,6 +268,43 @@ def _run(
     outcome = execute(plan, dataset, config, session, talk=talk, out=out, as_json=as_json)
     if outcome.failed:
         raise typer.Exit(_SOME_FAILED)
+
+
+@app.command()
+def resume(
+    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
+    logs_dir: LogsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a session that was interrupted, or try again what failed in it."""
+    from llm_tool.logs.session import LOGS_DIR, Session
+    from llm_tool.studio.runs import resume_session
+    from llm_tool.studio.theme import make_console
+
+    session = Session(logs_dir or LOGS_DIR, session_id)
+    talk, out = make_console(stderr=True), make_console()
+    if not resume_session(session, talk=talk, out=out, as_json=as_json):
+        raise typer.Exit(_SOME_FAILED)
+
+
+@app.command()
+def sessions(
+    logs_dir: LogsDir = None,
+    repair: Annotated[
+        str | None,
+        typer.Option(metavar="SESSION", help="Write this session's CSVs anew from its journals."),
+    ] = None,
+) -> None:
+    """List the sessions and how they stand."""
+    from llm_tool.logs.session import LOGS_DIR
+    from llm_tool.studio.sessions import repair_session, show_sessions
+    from llm_tool.studio.theme import make_console
+
+    folder = logs_dir or LOGS_DIR
+    if repair is not None:
+        repair_session(make_console(), folder, repair)
+    else:
+        show_sessions(make_console(), folder)
 
 
 @app.command()

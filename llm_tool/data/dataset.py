@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_tool.config import DEMO_DATA
 from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing, separator
 from llm_tool.data.loaders import read_table
 from llm_tool.errors import StudioError
-from llm_tool.text import plural, visible
+from llm_tool.text import UNWRITABLE, plural, visible
 
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
@@ -63,10 +65,22 @@ class Dataset:
 
 def open_table(config: RunConfig) -> Table:
     """Read the table that a configuration names; ``demo`` is the one inside the package."""
-    path = config.data
-    if path == DEMO_DATA:
-        path = str(resources.files("llm_tool.data") / "demo.csv")
+    path = _data_path(config)
     return read_table(path, encoding=config.encoding, delimiter=config.delimiter)
+
+
+def data_sha256(config: RunConfig) -> str:
+    """Return the hash of the table's file, as ``Table`` has it; empty if it cannot be read."""
+    try:
+        return hashlib.sha256(Path(_data_path(config)).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _data_path(config: RunConfig) -> str:
+    if config.data == DEMO_DATA:
+        return str(resources.files("llm_tool.data") / "demo.csv")
+    return config.data
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -82,8 +96,11 @@ def load_dataset(config: RunConfig) -> Dataset:
 def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
     """Return the rows of a table that have a text.
 
+    What no file can hold (``UNWRITABLE``) is replaced by ``�`` here, in texts and in all values.
+
     Raises:
-        StudioError: No row has a text, or the split column has a value that is not a part.
+        StudioError: No row has a text, the split column has a value that is not a part, or two
+            values would be the same with ``�``.
     """
     raw_texts = [_clean(cell) for cell in table.frame[columns.text].tolist()]
     kept = [i for i, text in enumerate(raw_texts) if text]
@@ -101,11 +118,16 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
     def column(which: str | None) -> tuple[str, ...]:
         if which is None:
             return ("",) * len(kept)
-        cells = table.frame[which].tolist()
-        return tuple("" if is_missing(cells[i]) else _text(cells[i]).strip() for i in kept)
+        raw = table.frame[which].tolist()
+        cells = ["" if is_missing(raw[i]) else _text(raw[i]).strip() for i in kept]
+        written = _writable([(cell,) for cell in cells], table, which, kept)
+        return tuple(cell for (cell,) in written)
+
+    def key(name: str) -> LabelKey:
+        own = _label_key(name, table.frame[name].iloc[kept].tolist())
+        return replace(own, values=_writable(own.values, table, name, kept))
 
     ids = column(columns.id) if columns.id else tuple(str(table.row_numbers[i]) for i in kept)
-    labels = {key: table.frame[key].iloc[kept].tolist() for key in columns.labels}
     return Dataset(
         name=name,
         sha256=table.sha256,
@@ -115,9 +137,30 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
         languages=tuple(language.upper() for language in column(columns.language)),
         groups=column(columns.group),
         parts=_parts(table, column(columns.split), kept),
-        keys={key: _label_key(key, cells) for key, cells in labels.items()},
+        keys={name: key(name) for name in columns.labels},
         notes=tuple(notes),
     )
+
+
+def _writable(
+    values: Sequence[tuple[str, ...]], table: Table, column: str, kept: Sequence[int]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the values of rows as files can hold them; no two that differ become the same."""
+    if not any(UNWRITABLE.search(value) for row in values for value in row):
+        return tuple(values)
+    raw_of: dict[str, str] = {}
+    for number, row in zip(kept, values, strict=True):
+        for value in row:
+            other = raw_of.setdefault(UNWRITABLE.sub("�", value), value)
+            if other != value:
+                raise StudioError(
+                    f"'{visible(other)}' and '{visible(value)}' differ only in characters that no "
+                    "file can hold.",
+                    where=f"{visible(table.path)}, row {table.row_numbers[number]}, column "
+                    f"'{visible(column)}'",
+                    remedy="Give one of them another name in the file.",
+                )
+    return tuple(tuple(UNWRITABLE.sub("�", value) for value in row) for row in values)
 
 
 def _label_key(name: str, cells: Sequence[object]) -> LabelKey:
@@ -162,7 +205,7 @@ def _clean(cell: object) -> str:
         return text.strip()
     # Control characters and separators alone are no text.
     readable = any(unicodedata.category(c)[0] not in "CZ" for c in text[:10_000])
-    return text.strip() if readable else ""
+    return UNWRITABLE.sub("�", text).strip() if readable else ""
 
 
 def _rows(table: Table, positions: Sequence[int]) -> str:

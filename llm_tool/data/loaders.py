@@ -11,14 +11,14 @@ import io
 import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_tool.errors import StudioError
-from llm_tool.text import plural, visible
+from llm_tool.text import UNWRITABLE, plural, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +32,10 @@ FORMATS = {
 }
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-# Put behind the last row: no decoded file has it, and an open quote swallows it.
-_END = "\udfff"
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+# Halves of characters are in no decoded file. One goes behind the last row, where an open quote
+# swallows it; one stands for NUL, on which Python before 3.11 stops.
+_HALVES = re.compile("[\ud800-\udfff]")
+_END, _NUL = "\udfff", "\udc00"
 _MAGIC = (
     (b"PK\x03\x04", "an Excel or ZIP file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
@@ -51,7 +52,8 @@ _MAGIC = (
 class Table:
     """A file as read: columns of strings (or of lists of strings), and how it was read.
 
-    ``row_numbers`` are those under which the user finds each row in the file.
+    ``row_numbers`` are those under which the user finds each row in the file. Cells are as they
+    were read, and may hold what no file can (``UNWRITABLE``); names of columns do not.
     """
 
     path: str
@@ -89,7 +91,6 @@ def read_table(
         how = f"JSON Lines, {used}"
     else:
         _refuse_json(text, path, where)
-        text = text.replace("\0", "�")
         chosen = _one_character(delimiter) or _detect_delimiter(
             text, prefer="\t" if kind == "TSV" else ","
         )
@@ -179,7 +180,7 @@ def _decode(raw: bytes, encoding: str | None, where: str) -> tuple[str, str]:
 def _decode_as(encoding: str, raw: bytes, where: str) -> str:
     try:
         # The mark at the start is not part of the first column's name.
-        return raw.decode(encoding).removeprefix("\ufeff")
+        text = raw.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise StudioError(
@@ -193,6 +194,15 @@ def _decode_as(encoding: str, raw: bytes, where: str) -> str:
             where="--encoding",
             remedy="Try utf-8, cp1252 or utf-16.",
         ) from None
+    half = _HALVES.search(text)
+    if half:
+        line = text.count("\n", 0, half.start()) + 1
+        raise StudioError(
+            f"Line {line} has half a character when it is read as {visible(encoding)}.",
+            where=f"{where}, line {line}",
+            remedy="Leave out --encoding to have it detected.",
+        )
+    return text
 
 
 def _refuse_mixed(raw: bytes, where: str) -> None:
@@ -244,7 +254,11 @@ def _detect_delimiter(text: str, prefer: str) -> str:
 
 def _csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
     csv.field_size_limit(sys.maxsize)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = io.StringIO(text.replace("\0", _NUL), newline="")
+    rows = csv.reader(lines, delimiter=delimiter)
+    if "\0" not in text:
+        return rows
+    return ([cell.replace(_NUL, "\0") for cell in row] for row in rows)
 
 
 def _read_delimited(
@@ -259,7 +273,7 @@ def _read_delimited(
             where=f"{where}, row {last}",
             remedy="Look for a single stray quote in it.",
         )
-    header = _column_names(numbered[0][1], where)
+    header = _column_names(numbered[0][1], f"{where}, row 1")
     _refuse_ragged(numbered, len(header), where)
     columns = {name: [row[i] for _, row in numbered[1:]] for i, name in enumerate(header)}
     return columns, [number for number, _ in numbered[1:]]
@@ -279,22 +293,26 @@ def _refuse_ragged(numbered: Sequence[tuple[int, Sequence[str]]], width: int, wh
 
 
 def _column_names(header: Sequence[str], where: str) -> list[str]:
-    names = [name.strip() or f"column_{i}" for i, name in enumerate(header, start=1)]
+    written = [UNWRITABLE.sub("�", name).strip() for name in header]
+    names = [name or f"column_{i}" for i, name in enumerate(written, start=1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise StudioError(
             f"The column '{visible(twice[0])}' occurs {names.count(twice[0])} times.",
-            where=f"{where}, row 1",
+            where=where,
             remedy="Give every column its own name.",
         )
     return names
 
 
 def _read_jsonl(text: str, where: str) -> tuple[dict[str, list[Any]], list[int]]:
-    numbered = [(number, dict(_flatten(record))) for number, record in _json_objects(text, where)]
-    names = list(dict.fromkeys(name for _, record in numbered for name in record))
-    columns = {name: [record.get(name, "") for _, record in numbered] for name in names}
-    return columns, [number for number, _ in numbered]
+    objects = list(_json_objects(text, where))
+    short = _short_names(record for _, record in objects)
+    records = [dict(_flatten(record, short)) for _, record in objects]
+    paths = list(dict.fromkeys(path for record in records for path in record))
+    names = _column_names([".".join(path) for path in paths], where)
+    cells = ([record.get(path, "") for record in records] for path in paths)
+    return dict(zip(names, cells, strict=True)), [number for number, _ in objects]
 
 
 def _json_objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -302,7 +320,7 @@ def _json_objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError) as error:
             raise StudioError(
                 f"Line {number} is not JSON: {error}",
@@ -318,16 +336,35 @@ def _json_objects(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]
         yield number, record
 
 
-def _flatten(record: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
-    """Yield cells; an object in a cell becomes one column for each of its keys."""
-    inside = Counter(key for value in record.values() if isinstance(value, dict) for key in value)
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, of which Python would keep the last of two values of one key."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return record
+
+
+def _short_names(records: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the keys within objects that name a column alone: those found in one place only."""
+    places: dict[str, set[str | None]] = defaultdict(set)
+    for record in records:
+        for name, value in record.items():
+            places[name].add(None)
+            for inner in value if isinstance(value, dict) else ():
+                places[inner].add(name)
+    return {name for name, found in places.items() if len(found) == 1}
+
+
+def _flatten(
+    record: dict[str, Any], short: Set[str]
+) -> Iterator[tuple[tuple[str, ...], str | list[str]]]:
+    """Yield cells under their paths; an object in a cell becomes a column for each of its keys."""
     for name, value in record.items():
         if isinstance(value, dict):
             for inner, part in value.items():
-                alone = inner not in record and inside[inner] == 1
-                yield _json_text(inner if alone else f"{name}.{inner}"), _cell(part)
+                yield (inner,) if inner in short else (name, inner), _cell(part)
         else:
-            yield _json_text(name), _cell(value)
+            yield (name,), _cell(value)
 
 
 def _cell(value: object) -> str | list[str]:
@@ -339,6 +376,4 @@ def _cell(value: object) -> str | list[str]:
 
 
 def _json_text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # JSON can spell NUL and half a character, which no file and no tokenizer takes.
-    return _UNWRITABLE.sub("�", text)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -38,6 +38,20 @@ class Examples:
         return np.fromiter((len(ids) for ids in self.token_ids), np.int64, len(self.token_ids))
 
 
+@dataclass(frozen=True)
+class JobData:
+    """The tokenised rows of one job.
+
+    ``cut`` counts texts longer than the limit that lost their end, ``excluded`` those left out.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    cut: int = 0
+    excluded: int = 0
+
+
 class TokenStore:
     """The token ids of a dataset's rows under one tokenizer, each row tokenised once."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
+from llm_tool.errors import DiskError, StoppedError
 from llm_tool.events import (
     JobEnded,
     JobFailed,
@@ -22,10 +25,13 @@ from llm_tool.events import (
 )
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.runner import Runner
+from llm_tool.execution.space import check_space
 from llm_tool.execution.workers import train_in_workers
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts, Plan
+from llm_tool.trainers.checkpoint import CHECKPOINT
+from llm_tool.trainers.scoring import recorded_result
 
 
 @dataclass(frozen=True)
@@ -37,48 +43,119 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, dataset: Dataset, config: RunConfig, session: Session, *observers: Observer
+    plan: Plan,
+    dataset: Dataset,
+    config: RunConfig,
+    session: Session,
+    *observers: Observer,
+    resume: int | None = None,
 ) -> Outcome:
     """Train the jobs of a plan and return what came of them.
 
     Events are recorded in the session first and then handed to the observers. With several
     workers, jobs are trained in processes of their own, and their events come as they happen.
 
+    Args:
+        plan: The jobs and their rows.
+        dataset: The rows.
+        config: The settings.
+        session: Where to record.
+        observers: Told every event.
+        resume: Go on with this run of the session instead of a new one; the plan must be its own.
+
     Raises:
-        StudioError: The logs folder cannot be written. Failures of single jobs are events.
+        StudioError: The logs folder cannot be written, or there is not enough space for the run.
+            Failures of single jobs are events.
+        StoppedError: It cannot be written any more; the run can be resumed.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
     """
     config = share_out(config, len(plan.jobs))
-    show = shielded(*observers)
     about = {"name": dataset.name, "sha256": dataset.sha256}
-    started = time.perf_counter()
-    done: list[JobEnded] = []
-    failed: list[JobFailed] = []
-    status: Status = "failed"
-    try:
-        with session.run(plan.jobs, config.model_dump(mode="json"), about) as jobs:
-            models = Path(config.models_dir) / session.id
-            workers = config.workers or 1
-            show(RunStarted(session.id, plan.mode, str(session.folder), str(models), jobs, workers))
-            trainings = list(zip(jobs, plan.parts, strict=True))
-            with closing(_results(trainings, dataset, config, session, show)) as results:
-                for result in results:
-                    if isinstance(result, JobEnded):
-                        done.append(result)
-                    else:
-                        failed.append(result)
-                        in_order(session.record, show)(result)
-        status = "failed" if failed else "done"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        seconds = time.perf_counter() - started
-        show(RunEnded(session.id, status, len(done), len(failed), seconds))
-    return Outcome(
-        tuple(sorted(done, key=lambda result: job_number(result.job.id))),
-        tuple(sorted(failed, key=lambda result: job_number(result.job.id))),
-    )
+    if resume is None:
+        todo: Sequence[Job] = plan.jobs
+        entered = session.run(plan.jobs, config.model_dump(mode="json"), about)
+    else:
+        todo = [job for job in session.jobs(resume) if not session.is_finished(job)]
+        entered = session.rerun(resume)
+    check_space(todo, config, session.logs_dir)
+    run = _Run(plan, dataset, config, session, shielded(*observers))
+    with entered as jobs:
+        run.train(jobs, _finished(session, jobs) if resume is not None else [])
+    in_plan_order = partial(sorted, key=lambda result: job_number(result.job.id))
+    return Outcome(tuple(in_plan_order(run.done)), tuple(in_plan_order(run.failed)))
+
+
+def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:
+    """Return the results of the jobs that are finished already."""
+    done = []
+    for job in jobs:
+        own = [record.ended for record in session.records(job) if record and record.ended]
+        if len(own) == len(job.tasks):
+            done.append(recorded_result(job, own))
+            # A kill can come between the last record and this.
+            shutil.rmtree(session.run_folder(job) / CHECKPOINT, ignore_errors=True)
+    return done
+
+
+@dataclass
+class _Run:
+    """One run of a plan, entered into its session."""
+
+    plan: Plan
+    dataset: Dataset
+    config: RunConfig
+    session: Session
+    show: Observer
+    done: list[JobEnded] = field(default_factory=list)
+    failed: list[JobFailed] = field(default_factory=list)
+
+    def train(self, jobs: Sequence[Job], finished: list[JobEnded]) -> None:
+        """Train the jobs that are not finished, and tell how the run ended."""
+        started = time.perf_counter()
+        self.done = finished
+        status: Status = "failed"
+        try:
+            self._start(jobs)
+            before = {result.job.id for result in finished}
+            pairs = zip(jobs, self.plan.parts, strict=True)
+            trainings = [(job, parts) for job, parts in pairs if job.id not in before]
+            self._train(trainings)
+            status = "failed" if self.failed else "done"
+        except DiskError as error:
+            status = "interrupted"
+            raise StoppedError(
+                error.what,
+                where=error.where,
+                remedy=f"{error.remedy} Then go on: {self.session.resume_command}",
+            ) from error
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            resume = "" if status == "done" else self.session.resume_command
+            ends = len(jobs), len(self.done), len(self.failed)
+            self.show(RunEnded(self.session.id, status, *ends, seconds, resume))
+
+    def _start(self, jobs: Sequence[Job]) -> None:
+        session, config = self.session, self.config
+        models, workers = Path(config.models_dir) / session.id, config.workers or 1
+        self.show(
+            RunStarted(
+                session.id, self.plan.mode, str(session.folder), str(models), tuple(jobs), workers,
+                tuple(self.done),
+            )
+        )  # fmt: skip
+
+    def _train(self, trainings: Sequence[tuple[Job, Parts]]) -> None:
+        results = _results(trainings, self.dataset, self.config, self.session, self.show)
+        with closing(results):
+            for result in results:
+                if isinstance(result, JobEnded):
+                    self.done.append(result)
+                else:
+                    self.failed.append(result)
+                    in_order(self.session.record, self.show)(result)
 
 
 def _results(

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.errors import StudioError
+from llm_tool.errors import DiskError, StudioError
 from llm_tool.events import JobEnded, JobFailed, Observer
-from llm_tool.logs.files import disk_errors
+from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
+from llm_tool.trainers.device import out_of_memory
 from llm_tool.trainers.model_trainer import Encoder, train_job
+
+_SMALLER = "Choose a smaller model or --max-length, or fewer --workers."
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Runner:
 
         Raises:
             KeyboardInterrupt: The user stopped the run.
+            DiskError: Nothing more can be written, whatever the job.
         """
         encoder = self.encoders.setdefault(
             job.model, Encoder(job.model, self.dataset, self.config.max_length)
@@ -38,6 +42,8 @@ class Runner:
         try:
             self._find(job.model, encoder)
             return train_job(job, parts, self.dataset, encoder, self.config, self.session, on_event)
+        except DiskError:
+            raise
         except Exception as error:  # noqa: BLE001 - reported; the other jobs go on
             return self._failure(job, error)
         finally:
@@ -56,11 +62,13 @@ class Runner:
     def _failure(self, job: Job, error: Exception) -> JobFailed:
         if isinstance(error, StudioError):
             return JobFailed(job, error.what, error.where, error.remedy)
+        if out_of_memory(error):
+            return JobFailed(job, "Memory ran out, even with one text at a time.", remedy=_SMALLER)
         path = self.session.run_folder(job) / "error.txt"
-        text = "".join(traceback.format_exception(error))
         with disk_errors(path, "Writing the logs"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8", "backslashreplace")
+            with replacing(path) as file:
+                file.writelines(traceback.format_exception(error))
         return JobFailed(
             job,
             what=f"{type(error).__name__}: {error}",

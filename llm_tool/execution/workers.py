@@ -9,19 +9,26 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
+from llm_tool.errors import DiskError
 from llm_tool.events import Event, JobEnded, JobFailed, Observer
 from llm_tool.execution.resources import visible_gpus
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
+from llm_tool.stopping import stoppable
+
+if TYPE_CHECKING:
+    from llm_tool.execution.runner import Runner
 
 _ENDS_WITHIN = 5.0  # seconds that a stopped worker has to end before it is killed
 
@@ -31,6 +38,15 @@ class _Result:
     """The last thing that a worker says of a job."""
 
     value: JobEnded | JobFailed
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    """The last thing that a worker says when nothing more can be written: what, where, remedy."""
+
+    what: str
+    where: str
+    remedy: str
 
 
 @dataclass
@@ -63,6 +79,9 @@ def train_in_workers(
         config: The settings; ``workers`` and ``threads`` are decided.
         session: Where to record.
         show: Told each event after it was recorded.
+
+    Raises:
+        DiskError: A worker found that nothing more can be written.
     """
     queue = deque(trainings)
     gpus = visible_gpus()
@@ -125,9 +144,12 @@ def _ctrl_c_held() -> Iterator[None]:
 def _heard(worker: _Worker, show: Observer) -> JobEnded | JobFailed | None:
     """Take one message of a worker; return the result of its job if that is what it says."""
     try:
-        message: Event | _Result = worker.connection.recv()
+        message: Event | _Result | _Stopped = worker.connection.recv()
     except (EOFError, OSError):
         message = _Result(_died(worker))
+    if isinstance(message, _Stopped):
+        worker.job = None
+        raise DiskError(message.what, where=message.where, remedy=message.remedy)
     if not isinstance(message, _Result):
         show(message)
         return None
@@ -161,10 +183,6 @@ def _stop(workers: Sequence[_Worker]) -> None:
             worker.process.join()
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # half-written files are taken away on the way out
-
-
 def _work(
     connection: Connection,
     dataset: Dataset,
@@ -172,15 +190,30 @@ def _work(
     place: tuple[str, str],
     gpu: str | None,
 ) -> None:
-    """Train the jobs that come through the connection until it closes: the worker's whole life."""
-    # Ctrl-C goes to every process of the terminal; the owner decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when torch is loaded, in the next line
-    from llm_tool.execution.runner import Runner
+    """Be a worker, from the first job to the last."""
+    try:
+        # Ctrl-C and the loss of the terminal reach every process of it; the owner decides for all.
+        with stoppable(ignore=("SIGINT", "SIGHUP")):
+            threading.Thread(target=_end_with_owner, daemon=True).start()
+            if gpu is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when torch is loaded, hereafter
+            from llm_tool.execution.runner import Runner
 
-    runner = Runner(dataset, config, Session(*place))
+            _train_all(connection, Runner(dataset, config, Session(*place)))
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _end_with_owner() -> None:
+    """End this process when its owner is gone: another one may resume its session."""
+    owner = multiprocessing.parent_process()
+    if owner is not None:
+        owner.join()
+        os._exit(1)
+
+
+def _train_all(connection: Connection, runner: Runner) -> None:
+    """Train the jobs that come through the connection until it closes."""
 
     def tell(event: object) -> None:
         try:
@@ -193,4 +226,8 @@ def _work(
             job, parts = connection.recv()
         except (EOFError, OSError):
             return
-        tell(_Result(runner.train(job, parts, tell)))
+        try:
+            tell(_Result(runner.train(job, parts, tell)))
+        except DiskError as error:
+            tell(_Stopped(error.what, error.where, error.remedy))
+            return

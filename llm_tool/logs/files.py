@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from llm_tool.errors import StudioError
+from llm_tool.errors import DiskError
 from llm_tool.text import visible
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\s]')
@@ -60,15 +61,15 @@ def _folded(name: str) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Write a file under a temporary name and move it into place when it is complete."""
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write a file under; it becomes ``path`` when it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.unlink(missing_ok=True)  # never through a link that someone put there
+        yield temporary
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -76,17 +77,77 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Give a text file to write that takes the place of ``path`` when it is complete."""
+    with (
+        whole(path) as temporary,
+        temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
+def append(path: Path, data: bytes) -> None:
+    """Write at the end of a file, whole or not at all; it is on disk when this returns."""
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:  # a full disk takes the first half of a line
+            with suppress(OSError):
+                file.truncate(size)
+            raise
+    if not size:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk even if the power fails."""
+    if os.name == "nt" and path.is_dir():
+        return  # a folder cannot be opened there
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
 def disk_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn a refusal of the file system into an error that says what to do.
 
+    Also where a library that is not written in Python hides it in an error of its own.
+
     Raises:
-        StudioError: The folder cannot be written.
+        DiskError: The folder cannot be written.
     """
     try:
         yield
-    except OSError as error:
-        raise StudioError(
-            f"{doing} failed: {error.strerror or error}.",
-            where=visible(str(error.filename or path)),
-            remedy="Choose a folder that you can write to (--logs-dir, --models-dir).",
+    except Exception as error:
+        number = _errno(error)
+        if number is None:
+            raise
+        named = error.filename if isinstance(error, OSError) else None
+        raise DiskError(
+            f"{doing} failed: {os.strerror(number)}.",
+            where=visible(str(named or path)),
+            remedy=_remedy(number),
         ) from error
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the number of a refusal by the file system; ``None`` for other errors."""
+    if isinstance(error, OSError):
+        return error.errno or errno.EIO
+    written_in_rust = re.search(r"\(os error (\d+)\)", str(error))
+    return int(written_in_rust[1]) if written_in_rust else None
+
+
+def _remedy(number: int) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some space there."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return "Choose a folder that you can write to (--logs-dir, --models-dir)."
+    return "Check that the disk is there and sound, or choose other folders."

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llm_tool.events import EpochEnded, Event, JobEnded, from_json, to_json
+from llm_tool.events import EpochEnded, Event, JobEnded, JobStarted, from_json, to_json
+from llm_tool.logs.files import append as append_bytes
 from llm_tool.plan import Job
 
 JOURNAL = "journal.jsonl"
@@ -27,8 +28,11 @@ class JobRecord:
         return next((epoch for epoch in reversed(self.epochs) if epoch.is_best), None)
 
     def add(self, event: Event) -> None:
-        """Take in one event of the job."""
-        if isinstance(event, EpochEnded):
+        """Take in one event of the job; a new attempt takes back what it does not go on from."""
+        if isinstance(event, JobStarted):
+            self.epochs = [one for one in self.epochs if one.epoch <= event.resumed_from]
+            self.ended = None
+        elif isinstance(event, EpochEnded):
             self.epochs.append(event)
         elif isinstance(event, JobEnded):
             self.ended = event
@@ -39,13 +43,10 @@ def append(run_folder: Path, event: Event) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     path = run_folder / JOURNAL
     line = to_json(event).encode("utf-8", "backslashreplace") + b"\n"
-    with path.open("ab+") as file:
-        # A line that a crash left unfinished is closed off, so that it costs only itself.
-        if file.tell() and _last_byte(path) != b"\n":
-            line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    # A line that a crash left unfinished is closed off, so that it costs only itself.
+    if path.exists() and path.stat().st_size and _last_byte(path) != b"\n":
+        line = b"\n" + line
+    append_bytes(path, line)
 
 
 def _last_byte(path: Path) -> bytes:
@@ -66,12 +67,20 @@ def read_events(path: Path) -> Iterator[Event]:
 
 def read_records(category_folder: Path) -> dict[str, JobRecord]:
     """Return what the journals of a category say of jobs with an epoch, in the plan's order."""
-    records: dict[str, JobRecord] = {}
-    for path in category_folder.glob(f"runs/*/{JOURNAL}"):
-        for event in read_events(path):
-            if isinstance(event, EpochEnded | JobEnded):
-                records.setdefault(event.job.id, JobRecord(event.job)).add(event)
+    read = (read_record(path) for path in category_folder.glob(f"runs/*/{JOURNAL}"))
+    records = {record.job.id: record for record in read if record is not None}
     return dict(sorted(records.items(), key=lambda item: job_number(item[0])))
+
+
+def read_record(path: Path) -> JobRecord | None:
+    """Return what a journal says of its job; ``None`` when it never had an epoch."""
+    record: JobRecord | None = None
+    for event in read_events(path):
+        if record is None and isinstance(event, EpochEnded | JobEnded):
+            record = JobRecord(event.job)
+        if record is not None:
+            record.add(event)
+    return record
 
 
 def job_number(job_id: str) -> int:

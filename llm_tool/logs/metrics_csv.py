@@ -10,14 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_tool.events import EpochEnded, JobEnded
-from llm_tool.logs.files import replacing
+from llm_tool.events import EpochEnded, JobEnded, JobStarted
+from llm_tool.logs.files import append, replacing
 from llm_tool.logs.journal import JobRecord, job_number, read_records
 from llm_tool.plan import Task
 from llm_tool.text import visible
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 TRAINING, BEST = "training.csv", "best.csv"
 COMMENT_LINES = 4
+_ENCODING = ("utf-8", "backslashreplace")
 _FIRST = (
     "model_identifier", "model_name", "label_key", "label_value", "language", "timestamp",
     "epoch", "train_loss", "val_loss", "accuracy", "precision_macro", "recall_macro", "f1_macro",
@@ -63,35 +63,52 @@ class CategoryCsv:
         self._columns: list[str] = []
         self._last_job = 0
 
-    def update(self, event: EpochEnded | JobEnded) -> None:
+    def update(self, event: JobStarted | EpochEnded | JobEnded) -> None:
         """Bring both files up to date after an event was added to its job's journal."""
         path = self.folder / TRAINING
         as_left = self._seen is not None and self._seen == _signature(path)
+        if not as_left:
+            self.rebuild()
+            return
+        if isinstance(event, JobStarted) and event.job.id not in self._records:
+            return  # it has no row that a new attempt could take back
         self._seen = None  # until both files are written: what breaks off is made anew
-        if as_left:
-            self._records.setdefault(event.job.id, JobRecord(event.job)).add(event)
-        else:
-            self._records = read_records(self.folder)
-        columns = training_columns(record.job.task for record in self._records.values())
-        widened = columns != self._columns
+        self._records.setdefault(event.job.id, JobRecord(event.job)).add(event)
+        widened = training_columns(r.job.task for r in self._records.values()) != self._columns
         is_epoch = isinstance(event, EpochEnded)
-        in_order = not is_epoch or job_number(event.job.id) >= self._last_job
-        if not as_left or widened or not in_order:
-            self._records = _in_plan_order(self._records)
-            with replacing(path) as file:
-                file.write(training_text(self._records.values()))
-        elif isinstance(event, EpochEnded):
-            _append(path, _line(_epoch_row(event), columns))
-        if not as_left or widened or isinstance(event, JobEnded) or event.is_best:
-            with replacing(self.folder / BEST) as file:
-                file.write(best_text(self._records.values()))
-        self._columns = columns
+        is_next = not is_epoch or job_number(event.job.id) >= self._last_job
+        if isinstance(event, JobStarted) or widened or not is_next:
+            self._write_all()
+            return
+        if isinstance(event, EpochEnded):
+            append(path, _line(_epoch_row(event), self._columns).encode(*_ENCODING))
+        if isinstance(event, JobEnded) or event.is_best:
+            self._write_best()
+        self._left()
+
+    def rebuild(self) -> None:
+        """Write both files anew from the journals."""
+        self._seen = None
+        self._records = read_records(self.folder)
+        if self._records:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        self._records = dict(sorted(self._records.items(), key=lambda item: job_number(item[0])))
+        self._columns = training_columns(record.job.task for record in self._records.values())
+        with replacing(self.folder / TRAINING) as file:
+            file.write(training_text(self._records.values()))
+        self._write_best()
+        self._left()
+
+    def _write_best(self) -> None:
+        with replacing(self.folder / BEST) as file:
+            file.write(best_text(self._records.values()))
+
+    def _left(self) -> None:
+        """Note how the files were left."""
         self._last_job = max(map(job_number, self._records), default=0)
-        self._seen = _signature(path)
-
-
-def _in_plan_order(records: dict[str, JobRecord]) -> dict[str, JobRecord]:
-    return dict(sorted(records.items(), key=lambda item: job_number(item[0])))
+        self._seen = _signature(self.folder / TRAINING)
 
 
 def training_columns(tasks: Iterable[Task]) -> list[str]:
@@ -220,13 +237,6 @@ def _csv_line(cells: Sequence[str]) -> str:
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _signature(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
@@ -238,6 +248,8 @@ def _signature(path: Path) -> tuple[int, int] | None:
 def read_metrics(path: str | Path) -> pd.DataFrame:
     """Return a training.csv or best.csv as a table, with every name as the user wrote it.
 
+    A last row that is not there to its end is left out: it is being written, or a crash tore it.
+
     Raises:
         FileNotFoundError: There is no such file.
     """
@@ -246,8 +258,9 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
     # The names of classes, models and folders are text even where they look like numbers or NA.
     text = ("model_identifier", "model_name", "label_key", "label_value", "language", "timestamp",
             "training_phase", "selection_metric", "saved_model_path")  # fmt: skip
+    content = Path(path).read_bytes()
     frame = pd.read_csv(
-        path,
+        io.BytesIO(content[: content.rfind(b"\n") + 1]),
         skiprows=COMMENT_LINES,
         dtype=dict.fromkeys(text, str),
         keep_default_na=False,

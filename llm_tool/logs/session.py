@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import metadata
@@ -17,24 +19,28 @@ from typing import Any
 from filelock import FileLock
 
 from llm_tool import __version__
-from llm_tool.errors import StudioError
+from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import (
     EpochEnded,
     Event,
     JobEnded,
     JobEvent,
     JobFailed,
+    JobStarted,
     Status,
     per_category,
 )
 from llm_tool.logs import journal
-from llm_tool.logs.files import disk_errors, replacing, unique_name
-from llm_tool.logs.metrics_csv import CategoryCsv
+from llm_tool.logs.categories import assign_folders, folders_of
+from llm_tool.logs.files import disk_errors, replacing
+from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
+from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
 from llm_tool.plan import Job, Task
-from llm_tool.text import visible
+from llm_tool.stopping import finishing
+from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
-_FILES = ("session.json", "jobs.jsonl", ".lock")
+SESSION, JOBS, LOGS_DIR = "session.json", "jobs.jsonl", "training_logs"
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pandas", "scikit-learn")
 
 
@@ -49,9 +55,7 @@ class Session:
     ``record`` is the observer that writes: the journal first, then the CSVs that follow from it.
     """
 
-    def __init__(
-        self, logs_dir: str | Path = "training_logs", session_id: str | None = None
-    ) -> None:
+    def __init__(self, logs_dir: str | Path = LOGS_DIR, session_id: str | None = None) -> None:
         """Name a new session by the time, or join the session ``session_id``.
 
         Raises:
@@ -94,6 +98,13 @@ class Session:
     def _lock(self) -> AbstractContextManager[object]:
         return FileLock(self.folder / ".lock")
 
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with what is not done."""
+        elsewhere = self.logs_dir != Path(LOGS_DIR)
+        where = ["--logs-dir", str(self.logs_dir)] if elsewhere else []
+        return " ".join(map(shell_word, ["llm-tool", "resume", self.id, *where]))
+
     @contextmanager
     def run(
         self, jobs: Iterable[Job], config: Mapping[str, Any], dataset: Mapping[str, Any]
@@ -108,84 +119,144 @@ class Session:
         Raises:
             StudioError: The logs folder cannot be written.
         """
-        self._failed = 0
-        self._categories = {}  # an interrupted run may have left them behind the journals
-        named, run = self._start_run(jobs, {"config": config, "dataset": dataset})
-        status: Status = "failed"
-        try:
+        process = own_process()
+        named, run = self._start_run(jobs, {"config": config, "dataset": dataset}, process)
+        with self._until_over(run, process):
             yield named
-            status = "failed" if self._failed else "done"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            raise
-        finally:
-            self._end_run(run, status)
+
+    @contextmanager
+    def rerun(self, number: int) -> Iterator[tuple[Job, ...]]:
+        """Open a run of the session again, give all its jobs, and enter how it ended.
+
+        Args:
+            number: Its place among the runs of the session.
+
+        Raises:
+            StudioError: A process is still at it, or the logs folder cannot be written.
+        """
+        process = own_process()
+        with self._writing("Starting the run"):
+            facts = self._read()
+            run = facts["runs"][number]
+            if status_of(run) == "running":
+                raise StudioError(
+                    f"Session {self.id} is still being trained, by process "
+                    f"{run['process']['pid']} on {run['process']['machine'].split()[0]}.",
+                    remedy="Wait for its end, or stop that process first.",
+                )
+            self._rebuild()
+            self._clean(facts)
+            run |= _running(process)
+            self._write(facts)
+        self._folders = folders_of(facts)
+        with self._until_over(number, process):
+            yield self.jobs(number)
 
     def _start_run(
-        self, jobs: Iterable[Job], about: Mapping[str, Any]
+        self, jobs: Iterable[Job], about: Mapping[str, Any], process: Mapping[str, Any]
     ) -> tuple[tuple[Job, ...], int]:
         self._create()
         with disk_errors(self.folder, "Starting the run"), self._lock():
             facts = self._read()
-            path = self.folder / "jobs.jsonl"
-            lines = path.read_text("utf-8").splitlines() if path.exists() else []
-            named = tuple(replace(j, id=f"j{n:04d}") for n, j in enumerate(jobs, len(lines) + 1))
-            lines += [json.dumps(asdict(job)) for job in named]
-            with replacing(path) as file:  # whole: the ids go on from the number of lines
-                file.writelines(f"{line}\n" for line in lines)
+            self._clean(facts)
+            # A kill can come after the plan was written and before the session knows of it.
+            known = [job_id for run in facts["runs"] for job_id in run["jobs"]]
+            named = tuple(replace(j, id=f"j{n:04d}") for n, j in enumerate(jobs, len(known) + 1))
+            every = [*(self.jobs() if known else ()), *named]
+            with replacing(self.folder / JOBS) as file:
+                file.writelines(f"{json.dumps(asdict(job))}\n" for job in every)
             tasks = [task for job in named for task in job.tasks]
-            facts["categories"] = _assign_folders(facts["categories"], tasks)
-            run = {"status": "running", "started": timestamp(), "ended": None, **about}
+            facts["categories"] = assign_folders(facts["categories"], tasks)
+            run = {"status": "running", "started": timestamp(), "folder": str(Path.cwd())}
+            run |= {**_running(process), **about, "fingerprint": fingerprint(about)}
             facts["runs"].append(run | {"jobs": [job.id for job in named]})
-            facts |= {"status": "running", "ended": None}
             self._write(facts)
-        self._folders = _folders(facts)
+        self._folders = folders_of(facts)
         return named, len(facts["runs"]) - 1
 
-    def _end_run(self, number: int, status: Status) -> None:
-        with disk_errors(self.folder, "Ending the run"), self._lock():
-            facts = self._read()
-            facts["runs"][number] |= {"status": status, "ended": timestamp()}
-            still = any(run["status"] == "running" for run in facts["runs"])
-            if not still:
-                facts |= {"status": status, "ended": timestamp()}
-            self._write(facts)
+    @contextmanager
+    def _until_over(self, number: int, process: Mapping[str, Any]) -> Iterator[None]:
+        """Show that a run is alive, and enter how it ended."""
+        self._failed = 0
+        self._categories = {}  # an interrupted run may have left them behind the journals
+        try:
+            with heartbeat(lambda: self._note(number, heartbeat=time.time())):
+                yield
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
+            with suppress(DiskError):  # what ended the run matters more
+                self._end(number, "interrupted" if stopped else "failed")
+            raise
+        else:
+            self._end(number, "failed" if self._failed else "done")
+        finally:
+            is_over(process)
+
+    def _end(self, number: int, status: Status) -> None:
+        self._note(number, status=status, ended=timestamp())
+
+    def _note(self, number: int, **facts: object) -> None:
+        """Enter facts of a run into session.json."""
+        with self._writing("Writing the logs"):
+            whole = self._read()
+            whole["runs"][number] |= facts
+            self._write(whole)
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        """Write to the session, alone, and to the end."""
+        with disk_errors(self.folder, doing), finishing():
+            self.check_there()  # before the lock, which would make the folder anew
+            with self._lock():
+                yield
+
+    def check_there(self) -> None:
+        """Refuse to write into a folder that was taken away, as if it were a new one.
+
+        Raises:
+            DiskError: It is gone.
+        """
+        if not (self.folder / SESSION).exists():
+            raise DiskError(
+                "The session's folder is gone.",
+                where=visible(str(self.folder)),
+                remedy="Bring it back (a disk that is not mounted?).",
+            )
 
     def _read(self) -> dict[str, Any]:
-        path = self.folder / "session.json"
-        if path.exists():
-            facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            return facts
+        if (self.folder / SESSION).exists():
+            return read_facts(self.folder)
         return {
             "id": self.id,
             "status": "running",
             "started": timestamp(),
             "ended": None,
             "host": platform.node(),
-            "versions": _versions(),
+            "versions": versions(),
             "git": _git_state(),
             "categories": [],
             "runs": [],
         }
 
-    def _write(self, facts: Mapping[str, Any]) -> None:
-        with replacing(self.folder / "session.json") as file:
+    def _write(self, facts: dict[str, Any]) -> None:
+        status = whole_status(facts["runs"])
+        ended = None if status == "running" else max(run["ended"] or "" for run in facts["runs"])
+        facts |= {"status": status, "ended": ended}
+        with replacing(self.folder / SESSION) as file:
             json.dump(facts, file, indent=2)
             file.write("\n")
 
-    def jobs(self) -> tuple[Job, ...]:
-        """Return every job that was entered into the session, in the order of their ids."""
-        from pydantic import TypeAdapter
-
-        job = TypeAdapter(Job)
-        lines = (self.folder / "jobs.jsonl").read_bytes().splitlines()
-        return tuple(job.validate_json(line) for line in lines)
+    def jobs(self, run: int | None = None) -> tuple[Job, ...]:
+        """Return the jobs of a run of the session, or of all runs, in the order of their ids."""
+        runs = self._read()["runs"]
+        own = {job_id for each in (runs if run is None else [runs[run]]) for job_id in each["jobs"]}
+        return tuple(job for job in _planned(self.folder / JOBS) if job.id in own)
 
     def category_name(self, task: Task) -> str:
         """Return the name of the folder of a task's category."""
         category = (task.label_key, task.label_value)
         if category not in self._folders:  # the run was started by another object or process
-            self._folders = _folders(self._read())
+            self._folders = folders_of(self._read())
         return self._folders[category]
 
     def category_folder(self, task: Task) -> Path:
@@ -196,49 +267,117 @@ class Session:
         """Return the folder of a job, for a shared encoder that of its first label."""
         return self.category_folder(job.tasks[0]) / "runs" / job.id
 
+    def records(self, job: Job) -> tuple[journal.JobRecord | None, ...]:
+        """Return what the journal of each of a job's tasks says; ``None`` without an epoch."""
+        paths = [self.run_folder(job.of(task)) / journal.JOURNAL for task in job.tasks]
+        return tuple(journal.read_record(path) if path.exists() else None for path in paths)
+
+    def is_finished(self, job: Job) -> bool:
+        """Tell whether a job has its result, in all of its categories."""
+        return all(record is not None and record.ended for record in self.records(job))
+
     def record(self, event: Event) -> None:
         """Write an event of a job to its journal, then bring the category's CSVs up to date.
 
         Raises:
-            StudioError: The logs folder cannot be written.
+            DiskError: The logs folder cannot be written.
         """
         if not isinstance(event, JobEvent):
             return
         self._failed += isinstance(event, JobFailed)
-        with disk_errors(self.folder, "Writing the logs"), self._lock():
+        with self._writing("Writing the logs"):
             for own in per_category(event):
-                journal.append(self.run_folder(own.job), own)
-                if isinstance(own, EpochEnded | JobEnded):
-                    folder = self.category_folder(own.job.task)
-                    self._categories.setdefault(folder, CategoryCsv(folder)).update(own)
+                folder = self.run_folder(own.job)
+                is_first = not (folder / journal.JOURNAL).exists()
+                journal.append(folder, own)
+                if isinstance(own, JobStarted) and is_first:
+                    continue  # no rows yet
+                if isinstance(own, JobStarted | EpochEnded | JobEnded):
+                    self._csv(folder.parents[1]).update(own)
+
+    def _csv(self, folder: Path) -> CategoryCsv:
+        return self._categories.setdefault(folder, CategoryCsv(folder))
+
+    def repair(self) -> list[str]:
+        """Write everything that follows from the journals anew; return the folders it changed.
+
+        Raises:
+            StudioError: The session cannot be read, or its folder cannot be written.
+        """
+        with self._writing("Repairing the session"):
+            changed = self._rebuild()
+            facts = self._read()
+            self._clean(facts)
+            for run in facts["runs"]:
+                run["status"] = status_of(run)
+            self._write(facts)
+        return changed
+
+    def _rebuild(self) -> list[str]:
+        changed = []
+        for folder in sorted(path.parent for path in self.folder.glob("*/runs")):
+            files = [folder / TRAINING, folder / BEST]
+            before = [path.read_bytes() if path.exists() else b"" for path in files]
+            self._csv(folder).rebuild()
+            if before != [path.read_bytes() if path.exists() else b"" for path in files]:
+                changed.append(folder.name)
+        return changed
+
+    def _clean(self, facts: Mapping[str, Any]) -> None:
+        """Take away what a killed process had not finished writing, unless one is at it."""
+        if whole_status(facts["runs"]) == "running":
+            return
+        for path in self.folder.rglob(".*.tmp"):
+            path.unlink()
 
 
-def _assign_folders(known: list[dict[str, str]], tasks: Iterable[Task]) -> list[dict[str, str]]:
-    """Return the categories with a folder for every task; folders once given stay.
+def _planned(path: Path) -> Iterator[Job]:
+    """Yield the jobs of a plan; a line that a crash tore is passed over."""
+    from pydantic import TypeAdapter
 
-    A label value that belongs to several keys of the session is not a name: its folder is
-    ``{key}_{value}``, but for the first of runs that came before.
+    job = TypeAdapter(Job)
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError):
+            yield job.validate_json(line)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what a session's ``session.json`` says.
+
+    Raises:
+        StudioError: It is missing or damaged.
     """
-    categories = [dict(c) for c in known]
-    held = [(c["label_key"], c["label_value"]) for c in categories]
-    every = dict.fromkeys([*held, *((task.label_key, task.label_value) for task in tasks)])
-    names = [Task(*pair).category for pair in every]
-    for key, value in every:
-        if (key, value) in held:
-            continue
-        name = Task(key, value).category
-        ambiguous = bool(value) and names.count(name) > 1
-        raw = f"{key}_{value}" if ambiguous else name
-        folder = unique_name(raw, {*_FILES, *(c["folder"] for c in categories)})
-        categories.append({"label_key": key, "label_value": value, "folder": folder})
-    return categories
+    path = folder / SESSION
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise StudioError("There is no such session.", where=visible(str(folder))) from None
+    except ValueError as error:
+        raise StudioError(
+            "The session's session.json is damaged.",
+            where=visible(str(path)),
+            remedy="The journals, metrics and models are still there.",
+        ) from error
+    return facts
 
 
-def _folders(facts: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    return {(c["label_key"], c["label_value"]): c["folder"] for c in facts["categories"]}
+def fingerprint(about: Mapping[str, Any]) -> str:
+    """Return what the ``config`` and ``dataset`` of a run are known by, should they be changed."""
+    own = {name: about[name] for name in ("config", "dataset")}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def _running(process: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "ended": None,
+        "process": process,
+        "heartbeat": time.time(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a number depends on."""
     installed = {"llm-tool": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

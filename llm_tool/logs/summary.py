@@ -11,14 +11,19 @@ from llm_tool.events import (
     Event,
     JobEnded,
     JobFailed,
+    JobRetried,
     JobStarted,
     Reinforcement,
     ReinforcementEnded,
     ReinforcementStarted,
     RunEnded,
+    RunStarted,
     WeakClass,
 )
-from llm_tool.text import plural, visible
+from llm_tool.plan import Job
+from llm_tool.text import plural, shorten, visible
+
+_LONGEST = 120  # characters of a job's title in a line
 
 
 class PlainSummary:
@@ -39,33 +44,58 @@ class PlainSummary:
 
 def describe(event: Event) -> str:
     """Return an event as one line of text, empty if there is nothing to say."""
+    if isinstance(event, RunStarted):
+        return done_before(event)
     if isinstance(event, JobStarted):
         return _start_line(event)
+    if isinstance(event, JobRetried):
+        return f"{_title(event.job)}: {visible(event.why)} {visible(event.how)}"
     if isinstance(event, EpochEnded):
         return _epoch_line(event)
     if isinstance(event, JobEnded):
         return _job_line(event)
     if isinstance(event, JobFailed):
         why = " ".join(filter(None, (event.what, event.remedy)))
-        return f"{visible(event.job.title)}: failed: {visible(why)}"
+        return f"{_title(event.job)}: failed: {visible(why)}"
     if isinstance(event, Reinforcement):
-        return f"{visible(event.job.title)}: {describe_reinforcement(event)}"
+        return f"{_title(event.job)}: {describe_reinforcement(event)}"
     if isinstance(event, RunEnded):
-        jobs = event.done + event.failed
-        return f"{event.status}: {event.done} of {jobs} jobs done in {duration(event.seconds)}"
+        return _end_line(event)
     return ""
+
+
+def done_before(event: RunStarted) -> str:
+    """Return how much of a resumed run is done; empty for a new one."""
+    count = len(event.done)
+    return f"Resumed: {count} of {plural(len(event.jobs), 'job')} done before." if count else ""
+
+
+def _end_line(event: RunEnded) -> str:
+    said = f"{event.status}: {event.done} of {event.jobs} jobs done in {duration(event.seconds)}"
+    return f"{said}; go on with: {visible(event.resume)}" if event.resume else said
 
 
 def _start_line(event: JobStarted) -> str:
     left = f"{plural(event.excluded, 'text')} over {event.max_length:,} tokens left out"
     cut = f"{plural(event.cut, 'text')} over {event.max_length:,} tokens cut"
     return (
-        f"{visible(event.job.title)}: {event.train_rows:,} train, "
+        f"{_title(event.job)}: {event.train_rows:,} train, "
         f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
         f"{plural(event.epochs, 'epoch')}, batch size {event.batch_size}, "
         f"learning rate {event.learning_rate:g}, {left if event.excluded else cut}; "
-        f"{event.device}, {event.precision}"
+        f"{event.device}, {event.precision}{resumed_from(event)}"
     )
+
+
+def resumed_from(event: JobStarted) -> str:
+    """Return where a job goes on, to be put behind a comma; empty when it begins."""
+    if not event.resumed_from:
+        return ""
+    return f", goes on after epoch {event.resumed_from} of an earlier attempt"
+
+
+def _title(job: Job) -> str:
+    return shorten(visible(job.title), _LONGEST)
 
 
 def describe_reinforcement(event: Reinforcement) -> str:
@@ -105,7 +135,7 @@ def _score(value: float | None) -> str:
 def _epoch_line(event: EpochEnded) -> str:
     scores, weakest = event.scores, event.scores.weakest
     words = [
-        f"{visible(event.job.title)}: epoch {event.epoch}",
+        f"{_title(event.job)}: epoch {event.epoch}",
         "" if event.training_phase == "normal" else event.training_phase,
         f"train_loss {event.train_loss:.4f}",
         f"val_loss {event.val_loss:.4f}",
@@ -127,7 +157,7 @@ def _job_line(event: JobEnded) -> str:
     score = event.best.scores.f1_macro
     test = f"test f1_macro {test_score(event)}" if event.test else "no test rows"
     return (
-        f"{visible(event.job.title)}: best epoch {event.best.epoch}, "
+        f"{_title(event.job)}: best epoch {event.best.epoch}, "
         f"validation f1_macro {score:.3f}, {test}; saved in {visible(event.saved_model_path)}"
     )
 

@@ -11,6 +11,7 @@ from llm_tool.events import (
     Event,
     JobEnded,
     JobFailed,
+    JobRetried,
     JobStarted,
     Reinforcement,
     ReinforcementEnded,
@@ -20,12 +21,12 @@ from llm_tool.events import (
     RunStarted,
 )
 from llm_tool.logs.journal import job_number
-from llm_tool.logs.summary import describe_reinforcement
+from llm_tool.logs.summary import describe_reinforcement, done_before, resumed_from
 from llm_tool.studio.epochs import EpochTable
 from llm_tool.studio.panels import show_classes
 from llm_tool.studio.progress import ProgressLines
 from llm_tool.studio.results import show_result
-from llm_tool.studio.theme import BAD, GOOD, QUIET, rule, show_error
+from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, rule, show_error
 from llm_tool.text import plural, visible
 
 
@@ -55,6 +56,8 @@ class RunDisplay:
                 self._run_started(event)
             case JobStarted():
                 self._job_started(event)
+            case JobRetried():
+                self._job_retried(event)
             case EpochEnded():
                 self._epoch_ended(event)
             case ReinforcementStarted() | ReinforcementSkipped() | ReinforcementEnded():
@@ -66,6 +69,9 @@ class RunDisplay:
 
     def _run_started(self, event: RunStarted) -> None:
         self._run = event
+        self._finished = len(event.done)
+        if event.done:
+            self._console.print(Text(done_before(event)))
         if event.workers > 1:
             rule(self._console, f"{len(event.jobs)} jobs, {event.workers} at a time")
             self._start_table(EpochTable(None, self._console.width))
@@ -90,11 +96,15 @@ class RunDisplay:
             Text(
                 f"{event.parameters / 1e6:.1f} M parameters, {event.device} {event.precision}, "
                 f"batch {event.batch_size}, learning rate {event.learning_rate:g}, best "
-                f"{event.monitor}{cut}",
+                f"{event.monitor}{cut}{resumed_from(event)}",
                 style=QUIET,
             )
         )
         self._start_table(EpochTable(event.job, self._console.width))
+
+    def _job_retried(self, event: JobRetried) -> None:
+        whose = f"{event.job.title}: " if self._together else ""
+        self._console.print(Text(visible(f"{whose}{event.why} {event.how}"), style=WARN))
 
     def _epoch_ended(self, event: EpochEnded) -> None:
         if self._table is not None:
@@ -134,13 +144,16 @@ class ResultDisplay:
         self._out = out
         self._run: RunStarted | None = None
         self._done: list[JobEnded] = []
+        self._failed: list[JobFailed] = []
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
         if isinstance(event, RunStarted):
-            self._run = event
+            self._run, self._done, self._failed = event, list(event.done), []
         elif isinstance(event, JobEnded):
             self._done.append(event)
+        elif isinstance(event, JobFailed):
+            self._failed.append(event)
         elif isinstance(event, RunEnded) and self._run is not None:
             done = sorted(self._done, key=lambda result: job_number(result.job.id))
-            show_result(self._out, self._run, done, event)
+            show_result(self._out, self._run, done, self._failed, event)

@@ -11,21 +11,24 @@ from rich.text import Text
 
 from llm_tool import __version__
 from llm_tool.analysis.ranking import Ranking, by_scope, rank, winners
+from llm_tool.errors import StoppedError, StudioError
 from llm_tool.logs.session import Session
 from llm_tool.modes import MODES
 from llm_tool.modes.scopes import parse_model
 from llm_tool.studio.machine import describe_machine
-from llm_tool.studio.runs import Warmup, execute
-from llm_tool.studio.theme import QUIET, STRONG
+from llm_tool.studio.runs import Warmup, execute, resume_session
+from llm_tool.studio.sessions import jobs_done
+from llm_tool.studio.theme import QUIET, STRONG, show_error
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
 from llm_tool.trainers.model_sources import model_name
 
 if TYPE_CHECKING:
     from llm_tool.execution.local import Outcome
+    from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT = "quit"
+_QUIT, _RESUME = "quit", "resume"
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -44,11 +47,14 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
     studio = _Studio(console, Asker(numbered=numbered), Session(logs_dir), Warmup())
     _banner(console, studio.session)
     while True:
-        mode = studio.asker.choose("What would you like to do?", _options(), default="quick")
-        if mode in (_QUIT, BACK):
+        chosen = studio.asker.choose("What would you like to do?", _options(), default="quick")
+        if chosen in (_QUIT, BACK):
             return studio.all_done
         studio.warmup.start()
-        studio.run({"mode": mode, "logs_dir": logs_dir, "models_dir": models_dir})
+        if chosen == _RESUME:
+            studio.resume()
+        else:
+            studio.run({"mode": chosen, "logs_dir": logs_dir, "models_dir": models_dir})
 
 
 @dataclass
@@ -68,7 +74,7 @@ class _Studio:
 
         draft = Draft(self.asker, self.console, self.warmup, settings)
         outcome = self._train(set_up(draft))
-        while outcome and outcome.done and draft.settings["mode"] == "benchmark":
+        if outcome and outcome.done and draft.settings["mode"] == "benchmark":
             models = self._choose_winner(outcome)
             if not models:
                 return
@@ -76,7 +82,32 @@ class _Studio:
 
             kept = {k: v for k, v in draft.settings.items() if k != "seeds"}
             draft.settings = {**kept, "mode": "hybrid", "model": models}
-            outcome = self._train(set_up(draft, ask_labels))
+            self._train(set_up(draft, ask_labels))
+
+    def resume(self) -> None:
+        """Ask for an interrupted session and go on with it."""
+        from llm_tool.logs.overview import list_sessions
+
+        logs = self.session.logs_dir
+        sessions = [one for one in list_sessions(logs) if one.is_unfinished]
+        if not sessions:
+            self.console.print(Text(f"No session in {visible(str(logs))}/ is unfinished."))
+            return
+        titles = [(visible(_about(one)), one.id) for one in sessions]
+        chosen = self.asker.choose("Which session?", titles, default=sessions[0].id)
+        if chosen is BACK:
+            return
+        try:
+            done = resume_session(
+                Session(logs, chosen), talk=self.console, out=self.console, warmup=self.warmup
+            )
+        except StoppedError:
+            raise
+        except StudioError as error:  # it cannot be resumed as it is; nothing was done
+            show_error(self.console, error)
+            return
+        self.all_done = self.all_done and done
+        self.console.print()
 
     def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
@@ -143,4 +174,9 @@ def _banner(console: Console, session: Session) -> None:
 
 def _options() -> list[tuple[str, str] | None]:
     modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    return [*modes, None, ("Quit", _QUIT)]
+    return [*modes, None, ("Resume      an interrupted session", _RESUME), ("Quit", _QUIT)]
+
+
+def _about(session: Overview) -> str:
+    what = ", ".join((*session.modes, *session.data))
+    return f"{session.id}  {session.status}, {jobs_done(session)} jobs done  {what}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +14,10 @@ from llm_tool.data.dataset import Dataset
 from llm_tool.data.loaders import Table
 from llm_tool.events import Scores
 from llm_tool.execution.resources import share_out
+from llm_tool.execution.space import free_space, in_bytes, needed
 from llm_tool.plan import Plan, distinct_names
 from llm_tool.studio.theme import QUIET, STRONG, WARN, Column, print_table, rule
-from llm_tool.text import plural, shorten, visible
+from llm_tool.text import plural, shell_word, shorten, visible
 
 _CLASSES_SHOWN = 12
 _JOBS_SHOWN = 20
@@ -67,6 +67,7 @@ def show_plan(console: Console, plan: Plan, config: RunConfig, dataset: Dataset)
         console.print(Text(visible(note)), style=WARN)
     for line in _how(plan, config):
         console.print(Text(line))
+    _show_space(console, plan, config)
     console.print(Text("Same thing without questions:"))
     for line in command_lines(config.command(), console.width - 2):
         console.print(Text(f"  {line}", style=STRONG), soft_wrap=True)
@@ -133,11 +134,23 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
         yield "Texts longer than the model takes are left out."
 
 
+def _show_space(console: Console, plan: Plan, config: RunConfig) -> None:
+    space = needed(plan.jobs, config)
+    if not space.models:
+        return  # nobody knows how large the models are
+    total, free = space.models + space.checkpoints, free_space(config.logs_dir)
+    said = (
+        f"Disk: up to {in_bytes(total)} while it runs, {in_bytes(space.models)} after it; "
+        f"{in_bytes(free)} free."
+    )
+    console.print(Text(said, style=WARN if total > free else ""))
+
+
 def command_lines(words: Sequence[str], width: int) -> list[str]:
     """Return a command as lines for a shell, broken before flags and continued by a backslash."""
     pieces: list[str] = []
     for before, word in zip(("", *words), words, strict=False):
-        quoted = shlex.quote(word)
+        quoted = shell_word(word)
         is_value = before.startswith("-") and not word.startswith("-")
         if is_value:  # a flag and its value stay together
             pieces[-1] += f" {quoted}"

@@ -22,7 +22,7 @@ class ProgressLines:
         """Show a line for each of the run's workers, and one for the run."""
         self._progress = _progress(console)
         self._jobs = len(run.jobs)
-        self._finished = 0
+        self._before = self._finished = len(run.done)
         self._shares: dict[str, float] = {}  # of each running job: how much of it is done
         self._lines: dict[str, TaskID] = {}
         self._free = [
@@ -76,7 +76,8 @@ class ProgressLines:
 
     def _move_session(self) -> None:
         overall = (self._finished + sum(self._shares.values())) / self._jobs
-        rest = (time.monotonic() - self._started) * (1 - overall) / max(overall, 1e-9)
+        gained = overall - self._before / self._jobs  # in this attempt
+        rest = (time.monotonic() - self._started) * (1 - overall) / max(gained, 1e-9)
         now = min(self._finished + max(1, len(self._shares)), self._jobs)
         self._progress.update(
             self._session,

@@ -8,18 +8,22 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.analysis.ranking import Ranking, Standing, rank
-from llm_tool.events import JobEnded, RunEnded, RunStarted
+from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
 from llm_tool.logs.summary import duration, test_score
 from llm_tool.plan import distinct_names
 from llm_tool.studio.epochs import short_duration
-from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table, rule
+from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import visible
 
 
 def show_result(
-    console: Console, run: RunStarted, done: Sequence[JobEnded], ended: RunEnded
+    console: Console,
+    run: RunStarted,
+    done: Sequence[JobEnded],
+    failed: Sequence[JobFailed],
+    ended: RunEnded,
 ) -> None:
-    """Print what came out of a run, and where it is."""
+    """Print what came out of a run, what did not and why, where it is, and how to go on."""
     if done and run.mode == "benchmark":
         for ranking in rank(done):
             show_ranking(console, ranking)
@@ -28,14 +32,20 @@ def show_result(
         _result_table(console, done)
     mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
     status = "" if ended.status == "done" else f", {ended.status}"
-    jobs = len(run.jobs)
-    said = f"{mark} {ended.done} of {jobs} jobs done in {duration(ended.seconds)}{status}"
+    said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
     console.print(Text(said, style=style))
+    for failure in failed:
+        why = " ".join(filter(None, (failure.what, failure.where)))
+        console.print(Text(f"  ✗ {visible(failure.job.id)} {visible(failure.job.title)}: "), end="")
+        console.print(Text(visible(why), style=BAD), soft_wrap=True)
     logs = f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"
     console.print(Text(logs), soft_wrap=True)
     if done:
         models = f"  models  {visible(run.models_folder)}/(category)/(model)/"
         console.print(Text(models), soft_wrap=True)
+    if ended.resume:
+        what = "retry" if ended.status == "failed" else "go on"
+        console.print(Text(f"  {what:6}  {visible(ended.resume)}", style=STRONG), soft_wrap=True)
 
 
 def _result_table(console: Console, done: Sequence[JobEnded]) -> None:

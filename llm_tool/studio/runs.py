@@ -13,7 +13,8 @@ from rich.text import Text
 from llm_tool.events import BatchEnded, Event, Observer, to_json
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.studio.display import ResultDisplay, RunDisplay
-from llm_tool.studio.theme import QUIET
+from llm_tool.studio.theme import QUIET, WARN
+from llm_tool.text import visible
 
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
@@ -79,6 +80,7 @@ def execute(
     out: Console,
     as_json: bool = False,
     warmup: Warmup | None = None,
+    resume: int | None = None,
 ) -> Outcome:
     """Run a plan and show it: tables and progress on a terminal, plain lines elsewhere.
 
@@ -92,6 +94,7 @@ def execute(
         as_json: Write one JSON object an event to standard output, in place of the result;
             progress within an epoch is left out.
         warmup: What loads the heavy libraries, if that has begun.
+        resume: Go on with this run of the session instead of a new one.
     """
     loading = talk.status(Text("Loading torch", style=QUIET)) if talk.is_terminal else nullcontext()
     with loading:
@@ -100,7 +103,47 @@ def execute(
         from llm_tool.execution.local import run_plan
     observers: list[Observer] = [RunDisplay(talk) if talk.is_terminal else PlainSummary()]
     observers.append(_json_lines if as_json else ResultDisplay(out))
-    return run_plan(plan, dataset, config, session, *observers)
+    return run_plan(plan, dataset, config, session, *observers, resume=resume)
+
+
+def resume_session(
+    session: Session,
+    *,
+    talk: Console,
+    out: Console,
+    as_json: bool = False,
+    warmup: Warmup | None = None,
+) -> bool:
+    """Go on with every run of a session that is not done; return whether all jobs are done now.
+
+    Args:
+        session: The session.
+        talk: The console for progress.
+        out: The console for the result.
+        as_json: See ``execute``.
+        warmup: See ``execute``.
+
+    Raises:
+        StudioError: There is no such session, or its data or settings were changed.
+    """
+    if warmup is not None:
+        warmup.wait_for_tables()
+    from llm_tool.modes.resume import restore, unfinished
+
+    numbers = unfinished(session)
+    if not numbers:
+        talk.print(Text(f"Session {session.id} is done: there is nothing to resume."))
+    failed = 0
+    for number in numbers:
+        run = restore(session, number)
+        for note in run.notes:
+            talk.print(Text(visible(note), style=WARN))
+        outcome = execute(
+            run.plan, run.dataset, run.config, session,
+            talk=talk, out=out, as_json=as_json, warmup=warmup, resume=number,
+        )  # fmt: skip
+        failed += len(outcome.failed)
+    return not failed
 
 
 def _json_lines(event: Event) -> None:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from transformers import get_linear_schedule_with_warmup
 
-from llm_tool.config import TrainingSettings
+from llm_tool.config import Precision, TrainingSettings
 from llm_tool.data.tokens import (
     Examples,
+    JobData,
     Tokenizer,
-    draw_count,
     draw_rows,
     micro_batches,
-    pad,
     shuffled_batches,
 )
 from llm_tool.errors import StudioError
@@ -33,24 +30,42 @@ from llm_tool.events import (
     BatchEnded,
     EpochEnded,
     JobEnded,
-    JobStarted,
+    JobRetried,
     Observer,
+    Phase,
     ReinforcementSkipped,
     ReinforcementStarted,
     in_order,
     shielded,
 )
-from llm_tool.logs.session import Session, timestamp
+from llm_tool.logs.session import Session
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.plan import Job
+from llm_tool.stopping import finishing
 from llm_tool.trainers import saving
-from llm_tool.trainers.device import TOKEN_BUDGET, autocast, best_device, best_precision
+from llm_tool.trainers.checkpoint import (
+    CHECKPOINT,
+    Best,
+    Checkpoint,
+    Progress,
+    fingerprint,
+    weights_of,
+)
+from llm_tool.trainers.device import (
+    TOKEN_BUDGET,
+    autocast,
+    best_device,
+    best_precision,
+    with_less_memory,
+)
+from llm_tool.trainers.forward import forward, outputs_of, predict_logits, sum_losses, to_tensor
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
     Course,
     find_weak,
     normal_course,
     reinforced_course,
+    reinforcement_started,
     summarise,
 )
 from llm_tool.trainers.scoring import (
@@ -60,32 +75,12 @@ from llm_tool.trainers.scoring import (
     check_finite,
     epoch_ended,
     job_ended,
+    job_started,
+    with_cost,
 )
+from llm_tool.trainers.steps import Steps, make_steps
 
 _DEFAULT_THREADS = torch.get_num_threads()
-
-
-@dataclass(frozen=True)
-class JobData:
-    """The tokenised rows of one job.
-
-    ``cut`` counts texts longer than the limit that lost their end, ``excluded`` those left out.
-    """
-
-    train: Examples
-    validation: Examples
-    test: Examples
-    cut: int = 0
-    excluded: int = 0
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best epoch so far: its facts, its weights, its outputs for the validation rows."""
-
-    epoch: EpochEnded
-    weights: dict[str, torch.Tensor]
-    logits: NDArray[np.float32]
 
 
 def run_training(
@@ -128,35 +123,49 @@ def run_training(
     if not len(data.train) or not len(data.validation):
         raise StudioError(f"{job.title} has no rows to train on or to validate with.")
     settings = (settings or TrainingSettings()).resolved(len(data.train), model.config.hidden_size)
-    precision = settings.precision or best_precision(best_device())
-    settings = settings.model_copy(update={"precision": precision})
     session = session or Session(logs_dir, session_id)
     emit = in_order(session.record, shielded(on_event or PlainSummary()))
     alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
     with alone as (job,):
-        started = time.perf_counter()
-        saving.save_split(session, job, data.train, data.validation, data.test)
-        training = _Training(model, tokenizer, data, job, settings, emit)
-        best = training.run()
+        with finishing():
+            saving.save_split(session, job, data.train, data.validation, data.test)
+        parts = {"train": data.train, "validation": data.validation, "test": data.test}
+        mark = fingerprint(job, settings, {part: own.rows for part, own in parts.items()})
+        checkpoint = Checkpoint(session.run_folder(job) / CHECKPOINT, mark)
+        training = _Training(model, tokenizer, data, job, settings, emit, checkpoint)
+        best = training.run(recorded=_epochs_recorded(session, job))
+        progress = training.progress
         # Touched once, and only now: what was chosen before was chosen on validation.
         test = (predict_logits(model, tokenizer, data.test), data.test) if len(data.test) else None
         validation = best.logits, data.validation
         result = job_ended(job, best.epoch, validation, test)
-        saving.save_predictions(session, result, validation, test)
-        result = replace(
+        result = with_cost(
             result,
-            seconds=time.perf_counter() - started,
-            parameters=_parameters(model),
-            tokens_per_second=training.tokens / training.seconds,
+            seconds=progress.elapsed,
+            parameters=model.num_parameters(),
+            tokens_per_second=progress.tokens / progress.seconds,
         )
-        result = saving.save_model(model, tokenizer, result, settings, session, models_dir)
-        emit(result)
+        settings = settings.model_copy(update={"precision": progress.precision})
+        with finishing():
+            saving.save_predictions(session, result, validation, test)
+            result = saving.save_model(model, tokenizer, result, settings, session, models_dir)
+            emit(result)
+            checkpoint.remove()
     return result
+
+
+def _epochs_recorded(session: Session, job: Job) -> int:
+    """Return how many epochs an earlier attempt at a job recorded, in all of its categories."""
+    return min(len(record.epochs) if record else 0 for record in session.records(job))
 
 
 @dataclass
 class _Training:
-    """One model on its way: trained, scored after every epoch, left with the best weights."""
+    """One model on its way: trained, scored after every epoch, left with the best weights.
+
+    Every full epoch leaves a checkpoint, and then its record, so that whatever was recorded can
+    be gone on from.
+    """
 
     model: Model
     tokenizer: Tokenizer
@@ -164,76 +173,141 @@ class _Training:
     job: Job
     settings: TrainingSettings
     emit: Observer
-    best: _Best | None = None
-    tokens: int = 0
-    seconds: float = 0.0
+    checkpoint: Checkpoint
+    progress: Progress = field(init=False)
+    _initial: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
+    _started: float = field(init=False)
 
-    def run(self) -> _Best:
-        """Train the normal course, then the reinforced one if there are weak classes."""
+    def run(self, recorded: int) -> Best:
+        """Train from the start, or from where an earlier attempt left off.
+
+        Args:
+            recorded: Epochs that the journals hold of that.
+        """
+        torch.set_num_threads(self.settings.threads or _DEFAULT_THREADS)
         device = best_device()
-        self.emit(_job_started(self.model, self.data, self.job, self.settings, device))
         self.model.to(device)
-        best, epochs = self._follow(normal_course(self.data.train, self.settings))
+        precision = self.settings.precision or best_precision(device)
+        self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], precision)
+        if self.progress.precision != "float32" and not self.progress.epochs:
+            self._initial = weights_of(self.model)
+        resumed = min(recorded, len(self.progress.epochs))
+        settings = self.settings.model_copy(update={"precision": self.progress.precision})
+        self.emit(job_started(self.job, self.data, settings, self.model, resumed))
+        for event in self.progress.after(resumed):
+            self.emit(event)
+        try:
+            return self._train()
+        except NotFiniteError as error:
+            if self.progress.precision == "float32":
+                raise
+            why = error.what
+        self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], "float32")
+        self.progress.precision = "float32"
+        if not self.progress.epochs:
+            self.model.load_state_dict(self._initial)
+        where = f"after epoch {len(self.progress.epochs)}" if self.progress.epochs else "anew"
+        self.emit(JobRetried(self.job, why, f"Goes on {where} in full precision (float32)."))
+        return self._train()
+
+    def _saved(self) -> Progress | None:
+        """Return how far the checkpoint is, if there is one, and set the clock to its time."""
+        self._started = time.perf_counter()
+        progress = self.checkpoint.load()
+        if progress is not None:
+            self._started -= progress.elapsed
+        return progress
+
+    def _train(self) -> Best:
+        """Train the normal course, then the reinforced one if there are weak classes."""
+        best = self._follow(normal_course(self.data.train, self.settings))
         if self.settings.reinforced:
-            best = self._reinforce(best, epochs[-1].epoch)
+            best = self._reinforce(best)
+        self.progress.elapsed = time.perf_counter() - self._started
         return best
 
-    def _follow(self, course: Course) -> tuple[_Best, list[EpochEnded]]:
-        """Train a course and load the best weights so far; return these and its epochs."""
-        epochs: list[EpochEnded] = []
-        for epoch, one_pass in train_epochs(
-            self.model, self.tokenizer, self.data.train, course, self.settings, self.job, self.emit
-        ):
-            self.tokens += one_pass.tokens
-            self.seconds += one_pass.seconds
-            logits = predict_logits(self.model, self.tokenizer, self.data.validation)
-            champion = self.best.epoch if self.best else None
-            ended = epoch_ended(
-                self.job, epoch, course.phase, one_pass, logits, self.data.validation,
-                self.settings, champion,
-            )  # fmt: skip
-            if ended.is_best:
-                weights = self.model.state_dict().items()
-                own = {name: tensor.detach().cpu().clone() for name, tensor in weights}
-                self.best = _Best(ended, own, logits)
-            epochs.append(ended)
-            self.emit(ended)
-            if self.settings.patience and epoch - best_of(epochs).epoch >= self.settings.patience:
-                break
-        if self.best is None:
+    def _follow(self, course: Course) -> Best:
+        """Train what is left of a course, and load the best weights so far."""
+        done = self._epochs_of(course.phase)
+        if not self._is_over(course):
+            torch.manual_seed(self.job.seed)
+            steps = make_steps(self.model, course, self.settings, len(done))
+            if done:
+                self.checkpoint.restore(self.model, steps.optimizer)
+            for epoch, one_pass in train_epochs(
+                self.model, self.tokenizer, self.data.train, course, self.settings, self.job,
+                self.emit, steps=steps, progress=self.progress,
+            ):  # fmt: skip
+                self._epoch_ended(course, epoch, one_pass, steps)
+                if self._is_over(course):
+                    break
+        best = self.progress.best
+        if best is None:
             raise StudioError(f"{self.job.title} was not trained for a single epoch.")
-        self.model.load_state_dict(self.best.weights)
-        return self.best, epochs
+        self.model.load_state_dict(best.weights)
+        return best
 
-    def _reinforce(self, best: _Best, last_epoch: int) -> _Best:
-        """Train the weak classes on from the best weights; keep what is better on validation."""
-        job, settings = self.job, self.settings
-        threshold = settings.reinforced_threshold
-        weak = find_weak(job, best.logits, self.data.validation, threshold)
-        if not weak:
-            self.emit(ReinforcementSkipped(job, threshold))
-            return best
-        course = reinforced_course(job, weak, self.data.train, settings, last_epoch)
-        started = ReinforcementStarted(
-            job=job,
-            threshold=threshold,
-            weak=weak,
-            from_epoch=best.epoch.epoch,
-            epochs=course.epochs,
-            learning_rate=course.learning_rate,
-            oversampling=settings.reinforced_oversampling,
-            class_weight=settings.reinforced_class_weight,
+    def _epochs_of(self, phase: Phase) -> list[EpochEnded]:
+        return [epoch for epoch in self.progress.epochs if epoch.training_phase == phase]
+
+    def _is_over(self, course: Course) -> bool:
+        """Tell whether a course has had all its epochs, or too many without a better one."""
+        epochs, patience = self._epochs_of(course.phase), self.settings.patience
+        if not epochs:
+            return False
+        last = epochs[-1].epoch
+        tired = patience is not None and last - best_of(epochs).epoch >= patience
+        return tired or last >= course.last_epoch
+
+    def _epoch_ended(self, course: Course, epoch: int, one_pass: Pass, steps: Steps) -> None:
+        """Score an epoch, keep it if it is the best, leave a checkpoint, tell it."""
+        progress, validation = self.progress, self.data.validation
+        logits = predict_logits(self.model, self.tokenizer, validation)
+        champion = progress.best.epoch if progress.best else None
+        ended = epoch_ended(
+            self.job, epoch, course.phase, one_pass, logits, validation, self.settings, champion
         )
-        self.emit(started)
+        if ended.is_best:
+            progress.best = Best(ended, weights_of(self.model), logits)
+        progress.told.append(ended)
+        progress.tokens += one_pass.tokens
+        progress.seconds += one_pass.seconds
+        progress.elapsed = time.perf_counter() - self._started
+        optimizer = None if self._is_over(course) else steps.optimizer
+        with finishing():
+            self.checkpoint.save(progress, self.model, optimizer)
+            self.emit(ended)
+        self._initial = {}  # from now on the checkpoint is what can be gone back to
+
+    def _reinforce(self, best: Best) -> Best:
+        """Train the weak classes on from the best weights; keep what is better on validation."""
+        started = next((e for e in self.progress.told if isinstance(e, ReinforcementStarted)), None)
+        normal = self._epochs_of("normal")
+        if started is None:
+            weak = find_weak(
+                self.job, best.logits, self.data.validation, self.settings.reinforced_threshold
+            )
+            if not weak:
+                self.emit(ReinforcementSkipped(self.job, self.settings.reinforced_threshold))
+                return best
+            started = reinforcement_started(self.job, weak, best.epoch, self.settings)
+            self.progress.told.append(started)
+            self.emit(started)
+        course = reinforced_course(
+            self.job, started.weak, self.data.train, self.settings, normal[-1].epoch
+        )
         try:
-            better, epochs = self._follow(course)
-            after: EpochEnded | None = best_of(epochs)
-        except NotFiniteError:  # what was good before stays good
-            better = self.best or best
-            after = better.epoch if better is not best else None
-            self.model.load_state_dict(better.weights)
-        self.emit(summarise(job, weak, best.epoch, after, kept=better is not best))
-        return better
+            best = self._follow(course)
+            after: EpochEnded | None = best_of(self._epochs_of("reinforced"))
+        except NotFiniteError:
+            if self.progress.precision != "float32":
+                raise  # and be tried again
+            best = self.progress.best or best  # what was good before stays good
+            after = best.epoch if best.epoch.training_phase == "reinforced" else None
+            self.model.load_state_dict(best.weights)
+        kept = best.epoch.training_phase == "reinforced"
+        self.emit(summarise(self.job, started.weak, best_of(normal), after, kept=kept))
+        return best
 
 
 def train_epochs(
@@ -244,145 +318,85 @@ def train_epochs(
     settings: TrainingSettings,
     job: Job,
     emit: Observer,
+    *,
+    steps: Steps,
+    progress: Progress,
 ) -> Iterator[tuple[int, Pass]]:
-    """Train a course epoch by epoch; yield each epoch's number and what its pass gave.
+    """Train what is left of a course epoch by epoch; yield each one's number and what it gave.
 
-    AdamW with linear warm-up and decay (Devlin et al. 2019), weight decay on matrices only,
-    gradients clipped by norm. A batch is ``batch_size`` rows of similar length (see
-    ``shuffled_batches``); long ones go through the model in pieces, whose gradients add up to
-    exactly the batch's.
+    A batch is ``batch_size`` rows of similar length (see ``shuffled_batches``); long ones go
+    through the model in pieces, whose gradients add up to exactly the batch's, and gradients are
+    clipped by norm. Where memory runs out, the batch is done again in smaller pieces.
     """
-    batch_size = settings.batch_size or 1
-    _seed_everything(job.seed, settings.threads)
-    device = next(model.parameters()).device
-    steps_per_epoch = -(-draw_count(course.draws) // batch_size)
-    steps = course.epochs * steps_per_epoch
-    optimizer = _optimizer(model, course.learning_rate, settings.weight_decay)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup_share * steps), steps)
     lengths = train.lengths
-    budget = TOKEN_BUDGET[device.type]
+    done = sum(epoch.training_phase == course.phase for epoch in progress.epochs)
 
-    for epoch in range(course.first_epoch, course.last_epoch + 1):
+    for epoch in range(course.first_epoch + done, course.last_epoch + 1):
         model.train()
         rng = np.random.default_rng([job.seed, epoch])
         rows = draw_rows(course.draws, rng)
-        started, tokens, losses = time.perf_counter(), 0, np.zeros(_outputs(train))
-        for number, drawn in enumerate(shuffled_batches(lengths[rows], batch_size, rng), start=1):
+        started, tokens, losses = time.perf_counter(), 0, np.zeros(outputs_of(train))
+        batches = shuffled_batches(lengths[rows], settings.batch_size or 1, rng)
+        for number, drawn in enumerate(batches, start=1):
             batch = rows[drawn]
-            batch_weight = _tensor(course.weights[batch].sum(axis=0), device)
             # 1. forward and backward, piece by piece
-            for piece in micro_batches(batch, lengths, budget):
-                with autocast(device, settings.precision or "float32"):
-                    logits = _forward(model, tokenizer, train, piece, device)
-                labels = _tensor(train.labels[piece], device)
-                loss = _losses(logits, labels, _tensor(course.weights[piece], device))
-                (loss / batch_weight).mean().backward()
-                losses += loss.detach().cpu().numpy()
+            gradients = partial(
+                _gradients, model, tokenizer, train, course, batch, progress.precision
+            )
+            before, longest = progress.token_budget, int(lengths[batch].max())
+            own, progress.token_budget = with_less_memory(before, longest, gradients)
+            losses += own
             check_finite(losses.sum(), f"epoch {epoch}, batch {number}")
+            if progress.token_budget < before:
+                emit(_less_memory(job, progress.token_budget, settings.batch_size or 1))
             # 2. one step
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-            learning_rate = optimizer.param_groups[0]["lr"]
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+            learning_rate = steps.learning_rate
+            steps.optimizer.step()
+            steps.schedule.step()
+            steps.optimizer.zero_grad()
             tokens += int(lengths[batch].sum())
             seconds = time.perf_counter() - started
             last = course.last_epoch
-            emit(BatchEnded(job, epoch, last, number, steps_per_epoch, tokens, seconds))
+            emit(BatchEnded(job, epoch, last, number, steps.per_epoch, tokens, seconds))
         mean = losses / course.weights[rows].sum(axis=0)
         yield epoch, Pass(mean.tolist(), learning_rate, seconds, tokens)
 
 
-def _outputs(examples: Examples) -> int:
-    """Return what is learned at once: one label of a row, or all labels of a shared encoder."""
-    return 1 if examples.labels.ndim == 1 else examples.labels.shape[1]
-
-
-def _tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.atleast_1d(array)).to(device)
-
-
-def _losses(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the weighted sum of the rows' losses for each output that is learned."""
-    if labels.ndim == 1:
-        return (cross_entropy(logits, labels, reduction="none") * weights).sum(0, keepdim=True)
-    each = binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
-    return (each * weights).sum(0)
-
-
-def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> NDArray[np.float32]:
-    """Return the model's outputs for examples, shape (examples, classes), in their order.
-
-    In float32, so that what is recorded is what the saved model gives anywhere.
-    """
-    device = next(model.parameters()).device
-    outputs = np.zeros((len(examples), model.config.num_labels), dtype=np.float32)
-    pieces = micro_batches(range(len(examples)), examples.lengths, 2 * TOKEN_BUDGET[device.type])
-    model.eval()
-    with torch.inference_mode():
-        for piece in pieces:
-            logits = _forward(model, tokenizer, examples, piece, device)
-            outputs[piece] = logits.cpu().numpy()
-    return outputs
-
-
-def _forward(
+def _gradients(
     model: Model,
     tokenizer: Tokenizer,
-    examples: Examples,
-    piece: NDArray[np.int64],
-    device: torch.device,
-) -> torch.Tensor:
-    ids, mask = pad([examples.token_ids[i] for i in piece], tokenizer.pad_token_id)
-    output = model(
-        input_ids=torch.from_numpy(ids).to(device),
-        attention_mask=torch.from_numpy(mask).to(device),
-    )
-    logits: torch.Tensor = output.logits.float()
-    return logits
+    train: Examples,
+    course: Course,
+    batch: NDArray[np.int64],
+    precision: Precision,
+    token_budget: int,
+) -> NDArray[np.float64]:
+    """Leave a batch's gradients in the model; return the sum of its rows' losses, shape (outputs,).
+
+    Args:
+        model: The model, in training mode.
+        tokenizer: Its tokenizer.
+        train: The training rows.
+        course: What each row weighs.
+        batch: Positions of the batch's rows.
+        precision: Arithmetic of the forward pass.
+        token_budget: Most padded tokens that go through the model at once.
+    """
+    device = next(model.parameters()).device
+    model.zero_grad()
+    batch_weight = to_tensor(course.weights[batch].sum(axis=0), device)
+    losses = np.zeros(outputs_of(train))
+    for piece in micro_batches(batch, train.lengths, token_budget):
+        with autocast(device, precision):
+            logits = forward(model, tokenizer, train, piece, device)
+        labels = to_tensor(train.labels[piece], device)
+        loss = sum_losses(logits, labels, to_tensor(course.weights[piece], device))
+        (loss / batch_weight).mean().backward()
+        losses += loss.detach().cpu().numpy()
+    return losses
 
 
-def _optimizer(model: Model, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    fused = trained[0].device.type in {"cpu", "cuda"}
-    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
-
-
-def _seed_everything(seed: int, threads: int | None) -> None:
-    torch.set_num_threads(threads or _DEFAULT_THREADS)
-    torch.manual_seed(seed)
-
-
-def _job_started(
-    model: Model,
-    data: JobData,
-    job: Job,
-    settings: TrainingSettings,
-    device: torch.device,
-) -> JobStarted:
-    longest = max(int(r.lengths.max(initial=0)) for r in (data.train, data.validation, data.test))
-    return JobStarted(
-        job=job,
-        timestamp=timestamp(),
-        train_rows=len(data.train),
-        validation_rows=len(data.validation),
-        test_rows=len(data.test),
-        epochs=settings.epochs or 1,
-        batch_size=settings.batch_size or 1,
-        learning_rate=settings.learning_rate or 0.0,
-        max_length=settings.max_length or longest,
-        cut=data.cut,
-        excluded=data.excluded,
-        monitor=settings.monitor,
-        device=str(device),
-        precision=settings.precision or "float32",
-        parameters=_parameters(model),
-    )
-
-
-def _parameters(model: Model) -> int:
-    return sum(p.numel() for p in model.parameters())
+def _less_memory(job: Job, token_budget: int, batch_size: int) -> JobRetried:
+    how = f"Goes on with at most {token_budget:,} tokens at once; a batch stays {batch_size} texts."
+    return JobRetried(job, "Memory ran out.", how)

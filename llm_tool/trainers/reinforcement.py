@@ -16,7 +16,14 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples
-from llm_tool.events import ClassGain, EpochEnded, Phase, ReinforcementEnded, WeakClass
+from llm_tool.events import (
+    ClassGain,
+    EpochEnded,
+    Phase,
+    ReinforcementEnded,
+    ReinforcementStarted,
+    WeakClass,
+)
 from llm_tool.plan import Job
 from llm_tool.trainers.multi_label_trainer import Labels, Logits, each_task, predict
 
@@ -156,6 +163,22 @@ def reinforced_course(
         learning_rate=settings.reinforced_learning_rate or 0.0,
         draws=np.where(drawn, settings.reinforced_oversampling, 1.0),
         weights=weights,
+    )
+
+
+def reinforcement_started(
+    job: Job, weak: tuple[WeakClass, ...], best: EpochEnded, settings: TrainingSettings
+) -> ReinforcementStarted:
+    """Return what the phase is about to do, from the best epoch on; settings are resolved."""
+    return ReinforcementStarted(
+        job=job,
+        threshold=settings.reinforced_threshold,
+        weak=weak,
+        from_epoch=best.epoch,
+        epochs=settings.reinforced_epochs,
+        learning_rate=settings.reinforced_learning_rate or 0.0,
+        oversampling=settings.reinforced_oversampling,
+        class_weight=settings.reinforced_class_weight,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,12 +20,15 @@ from llm_tool import __version__
 from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples, Tokenizer
 from llm_tool.events import JobEnded
-from llm_tool.logs.files import disk_errors, safe_name
+from llm_tool.logs.files import disk_errors, safe_name, sync, whole
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Task
 from llm_tool.trainers.multi_label_trainer import Logits, each_task, predict, probabilities
 from llm_tool.trainers.pretrained import Model
+
+_FACTS = "training.json"
+_WITH_ID = re.compile(r"-j\d+$")
 
 
 def save_predictions(
@@ -77,16 +81,17 @@ def save_split(
         "id": [one for rows in parts.values() for one in rows.ids],
         "part": [part for part, rows in parts.items() for _ in rows.rows],
     }
+    session.check_there()
     for task in job.tasks:
-        _write_parquet(pa.table(columns), session.run_folder(job.of(task)) / "split.parquet")
+        folder = session.run_folder(job.of(task))
+        with disk_errors(folder, "Writing the logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        _write_parquet(pa.table(columns), folder / "split.parquet")
 
 
 def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has no types
-    with disk_errors(path, "Writing the logs"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
+    with disk_errors(path, "Writing the logs"), whole(path) as temporary:
         pq.write_table(table, temporary)
-        temporary.replace(path)
 
 
 def save_model(
@@ -100,7 +105,8 @@ def save_model(
     """Save model, tokenizer, model card and training.json; return the result with the folder.
 
     A shared encoder is one folder for all its labels, below the name of their columns. The folder
-    appears only when it is complete, and never replaces another.
+    appears only when it is complete, and never replaces another job's; what an interrupted attempt
+    at this very job left is replaced.
 
     Raises:
         StudioError: The folder cannot be written.
@@ -111,10 +117,13 @@ def save_model(
     facts = {"session_id": session.id, "llm_tool": __version__, "result": asdict(result)}
     facts["thresholds"] = _thresholds(result)
     facts["settings"] = settings.model_dump(include=set(TrainingSettings.model_fields))
-    with disk_errors(target.parent, "Saving the model"), _whole(target, result.job.id) as folder:
+    with (
+        disk_errors(target.parent, "Saving the model"),
+        _whole_folder(target, result.job.id) as folder,
+    ):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        (folder / "training.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
         (folder / "README.md").write_text(_card(result, session.id), "utf-8")
     return result
 
@@ -130,7 +139,19 @@ def _target(job: Job, session: Session, models_dir: Path) -> Path:
     target = models_dir / session.id / own
     # As file systems see it that do not tell small from capital letters.
     taken = str(own).casefold() in (str(other).casefold() for other in earlier)
-    return target.with_name(f"{target.name}-{job.id}") if taken or target.exists() else target
+    taken = taken or bool(_WITH_ID.search(own.name))  # or it would be what another one is given
+    foreign = target.exists() and not _is_of(target, job, session)
+    return target.with_name(f"{target.name}-{job.id}") if taken or foreign else target
+
+
+def _is_of(folder: Path, job: Job, session: Session) -> bool:
+    """Tell whether a saved model is that of a job: an attempt that was killed after saving it."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text("utf-8"))
+        owner = facts["session_id"], facts["result"]["job"]["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(owner == (session.id, job.id))
 
 
 def _place(job: Job, session: Session) -> Path:
@@ -139,14 +160,21 @@ def _place(job: Job, session: Session) -> Path:
 
 
 @contextmanager
-def _whole(target: Path, job_id: str) -> Iterator[Path]:
+def _whole_folder(target: Path, job_id: str) -> Iterator[Path]:
     """Give a folder to fill that becomes ``target`` when it is complete, and else is gone."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{job_id}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished, before = (target.with_name(f".{job_id}.{end}") for end in ("tmp", "old"))
+    for left in (unfinished, before):
+        shutil.rmtree(left, ignore_errors=True)
     try:
+        unfinished.mkdir()  # never a link that someone put there
         yield unfinished
+        for path in (*unfinished.iterdir(), unfinished):
+            sync(path)
+        if target.exists():
+            target.rename(before)
         unfinished.rename(target)
+        shutil.rmtree(before, ignore_errors=True)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples
+from llm_tool.data.tokens import Examples, JobData
 from llm_tool.errors import StudioError
-from llm_tool.events import ClassScore, EpochEnded, JobEnded, LanguageScore, Phase, Scores
+from llm_tool.events import (
+    ClassScore,
+    EpochEnded,
+    JobEnded,
+    JobStarted,
+    LanguageScore,
+    Phase,
+    Scores,
+)
 from llm_tool.logs.session import timestamp
 from llm_tool.plan import Job, Task
 from llm_tool.trainers.metrics import f1_macro_interval, score
 from llm_tool.trainers.multi_label_trainer import Labels, Logits, best_threshold, each_task, predict
+from llm_tool.trainers.pretrained import Model
 
 _MEAN = "mean_"
 
@@ -62,6 +72,39 @@ def best_of(epochs: Sequence[EpochEnded]) -> EpochEnded:
         if is_better(epoch.selection_value, best.selection_value, epoch.monitor):
             best = epoch
     return best
+
+
+def job_started(
+    job: Job, data: JobData, settings: TrainingSettings, model: Model, resumed_from: int
+) -> JobStarted:
+    """Return what a job begins with; settings are resolved.
+
+    Args:
+        job: The job.
+        data: Its rows.
+        settings: How it is trained.
+        model: What is trained.
+        resumed_from: The last epoch of an earlier attempt that counts.
+    """
+    sets = (data.train, data.validation, data.test)
+    return JobStarted(
+        job=job,
+        timestamp=timestamp(),
+        train_rows=len(data.train),
+        validation_rows=len(data.validation),
+        test_rows=len(data.test),
+        epochs=settings.epochs or 1,
+        batch_size=settings.batch_size or 1,
+        learning_rate=settings.learning_rate or 0.0,
+        max_length=settings.max_length or max(int(s.lengths.max(initial=0)) for s in sets),
+        cut=data.cut,
+        excluded=data.excluded,
+        monitor=settings.monitor,
+        device=str(model.device),
+        precision=settings.precision or "float32",
+        parameters=model.num_parameters(),
+        resumed_from=resumed_from,
+    )
 
 
 def epoch_ended(
@@ -190,8 +233,45 @@ def job_ended(
             scores = _scores(task, predicted, labels, test[1])
             result = replace(result, test=scores, f1_macro_low=low, f1_macro_high=high)
         results.append(result)
+    return whole_result(job, best, results)
+
+
+def whole_result(job: Job, best: EpochEnded, own: Sequence[JobEnded]) -> JobEnded:
+    """Return the result of a job from those of its tasks: of a shared encoder, the means.
+
+    Args:
+        job: The job.
+        best: Its best epoch.
+        own: The result of its one task, or of each label of a shared encoder.
+    """
     if not job.labels:
-        return results[0]
-    tested = [result.test for result in results if result.test is not None]
+        return own[0]
+    tested = [result.test for result in own if result.test is not None]
     mean = _mean_scores(job, tested) if tested else None
-    return JobEnded(job, best, 0.0, mean, None, None, labels=tuple(results))
+    return replace(own[0], job=job, best=best, test=mean, f1_macro_low=None, f1_macro_high=None,
+                   threshold=None, labels=tuple(own))  # fmt: skip
+
+
+def recorded_result(job: Job, own: Sequence[JobEnded]) -> JobEnded:
+    """Return the result of a finished job from what the journals of its tasks say."""
+    if not job.labels:
+        return own[0]
+    best = _together(job, [result.best for result in own])
+    chosen = own[0].best  # the labels of one network have one best epoch, chosen by their mean
+    best = replace(
+        best,
+        monitor=chosen.monitor,
+        selection_value=chosen.selection_value,
+        labels=tuple(result.best for result in own),
+    )
+    return whole_result(job, best, own)
+
+
+def with_cost(
+    result: JobEnded, *, seconds: float, parameters: int, tokens_per_second: float
+) -> JobEnded:
+    """Return a result, and those of its labels, with what the training took."""
+    cost: dict[str, Any] = {
+        "seconds": seconds, "parameters": parameters, "tokens_per_second": tokens_per_second
+    }  # fmt: skip
+    return replace(result, **cost, labels=tuple(replace(own, **cost) for own in result.labels))

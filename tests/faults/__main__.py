@@ -1,0 +1,134 @@
+"""Disturb many runs and print what came of it, as the tables of the README's reliability section.
+
+    python -m tests.faults                          the short form, a few minutes
+    python -m tests.faults --kills 200 --writes all --names 1000
+
+``--writes N``: so many failing calls in each of three modes; ``all``: every call that writes,
+with every error, a full disk, a short write and a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults.kills import Kills, kill_mode
+from tests.faults.runs import MODES, Material, Server, make_material
+from tests.faults.shim import Shim, missing
+from tests.faults.writes import Writes, fail_writes
+
+WRITE_MODES = ("quick", "shared encoder", "reinforced")
+_UNLIKE = "rows, predictions or weights unlike an undisturbed run's"
+Table = list[tuple[str, object]]
+
+
+def kill_runs(server: Server, material: Material, folder: Path, number: int, seed: int) -> Kills:
+    """Kill runs of all modes, in turn, until there were so many kills."""
+    total = Kills()
+    for left, mode in zip(range(len(MODES), 0, -1), MODES, strict=True):
+        began = time.monotonic()
+        share = -(-(number - total.kills) // left)
+        one = kill_mode(server, material, mode, share, seed, folder / "kills")
+        _tell(f"{mode}: {one.kills} kills, {time.monotonic() - began:.0f} s", one.problems())
+        total.add(one)
+    return total
+
+
+def fail_runs(
+    server: Server, shim: Shim, material: Material, folder: Path, number: int | None
+) -> Writes:
+    """Make calls fail in the modes whose writing differs most."""
+    total = Writes()
+    for mode in WRITE_MODES:
+        began = time.monotonic()
+        words = material.train(mode, epochs=2)
+        one = fail_writes(server, shim, words, folder / "writes", number)
+        seconds = time.monotonic() - began
+        _tell(f"{mode}: {one.calls} failing calls, {seconds:.0f} s", one.problems())
+        total.add(one)
+    return total
+
+
+def _tell(line: str, problems: list[str]) -> None:
+    sys.stderr.write("\n".join([line, *problems]) + "\n")
+
+
+def kills_table(found: Kills) -> Table:
+    """Return the figures of the kills."""
+    phases = ", ".join(f"{number} {name}" for name, number in found.phases.most_common())
+    return [
+        ("kills (-9) at random moments", found.kills),
+        ("sessions that they fell on, in all modes", found.sessions),
+        ("where they fell", phases),
+        ("files that cannot be read after a kill", len(found.corrupt)),
+        ("sessions that cannot be resumed", len(found.not_resumable)),
+        ("rows lost", len(found.differences.lost)),
+        ("rows there twice", len(found.differences.duplicated)),
+        (_UNLIKE, len(found.differences.differing)),
+        ("files left over", len(found.differences.left_over)),
+        ("workers left running", len(found.orphans)),
+    ]
+
+
+def writes_table(found: Writes) -> Table:
+    """Return the figures of the failing calls."""
+    unexplained = len(found.unforeseen) + len(found.unexplained)
+    unlike = [*found.differences.differing, *found.differences.lost, *found.differences.duplicated]
+    return [
+        ("calls that write, failed or killed in turn", found.calls),
+        ("of them harmless: the run went on to its end", found.harmless),
+        ("files that cannot be read afterwards", len(found.corrupt)),
+        ("unforeseen errors, or without the reason", unexplained),
+        ("unfinished files left behind", len(found.unfinished) + len(found.differences.left_over)),
+        ("runs that cannot be finished", len(found.not_resumable)),
+        (_UNLIKE, len(unlike)),
+    ]
+
+
+def main() -> None:
+    """Run the suite; exit code 1 if anything is not as it should be."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=21)
+    parser.add_argument("--writes", default="20")
+    parser.add_argument("--names", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    given = parser.parse_args()
+    began = time.monotonic()
+    table: Table = [("seed", given.seed), ("processors", os.cpu_count())]
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        folder = Path(name)
+        material = make_material(folder)
+        shim = None if missing() else Shim(folder)
+        server = Server(folder, shim.environment if shim else {})
+        if given.kills:
+            kills = kill_runs(server, material, folder, given.kills, given.seed)
+            table += kills_table(kills)
+            problems += kills.problems()
+        if given.writes != "0":
+            if shim is None:
+                parser.error(missing())
+            number = None if given.writes == "all" else int(given.writes)
+            writes = fail_runs(server, shim, material, folder, number)
+            table += writes_table(writes)
+            problems += writes.problems()
+        server.close()
+        if given.names:
+            from tests.test_hostile_names import check_names
+
+            check_names(given.names)
+            table.append(("hostile names checked", given.names))
+    table.append(("minutes", round((time.monotonic() - began) / 60)))
+    sys.stdout.write("| | |\n| --- | --- |\n")
+    sys.stdout.writelines(f"| {name} | {value} |\n" for name, value in table)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
