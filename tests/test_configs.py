@@ -12,13 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llm_tool.config import (
-    RunConfig,
-    config_text,
-    make_config,
-    read_config,
-    write_config,
-)
+from llm_tool.config import RunConfig, make_config
+from llm_tool.config_files import config_text, read_config, write_config
 from llm_tool.errors import StudioError
 from llm_tool.events import EpochEnded, Event
 from llm_tool.execution.local import run_plan

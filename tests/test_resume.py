@@ -25,7 +25,7 @@ from llm_tool.events import (
 )
 from llm_tool.execution.local import Outcome, run_plan
 from llm_tool.logs import Session, read_metrics
-from llm_tool.logs.session import versions
+from llm_tool.logs.facts import versions
 from llm_tool.modes.resume import restore, unfinished
 from tests.test_local_run import UNREPEATABLE, Runner
 

@@ -17,7 +17,7 @@ from llm_tool import __version__
 from llm_tool.errors import StudioError
 from llm_tool.events import JobFailed
 from llm_tool.logs import Session, journal, read_metrics
-from llm_tool.logs.session import fingerprint
+from llm_tool.logs.facts import fingerprint
 from llm_tool.plan import Job, Task
 from tests.test_events import made_end, made_epoch, made_job
 

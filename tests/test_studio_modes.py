@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_tool.config import make_config, read_config
+from llm_tool.config import make_config
+from llm_tool.config_files import read_config
 from llm_tool.logs import read_metrics
 from tests.terminal import DOWN, ESC, SPACE, UP, Terminal
 from tests.test_six_modes import benchmark, choose_mode, custom, keep_columns, type_model

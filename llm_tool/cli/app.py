@@ -27,8 +27,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
         """Run the command."""
         try:
-            with stoppable():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except (KeyboardInterrupt, EOFError) as stop:
@@ -226,7 +225,7 @@ def train(
 ) -> None:
     """Train without questions. What is not given is guessed or derived, and shown."""
     given = dict(locals())
-    from llm_tool.config import parse_assignment, read_config
+    from llm_tool.config_files import parse_assignment, read_config
     from llm_tool.errors import nearest
 
     if mode not in MODES:
@@ -243,7 +242,8 @@ def _run(
     settings: dict[str, Any], dry_run: bool, as_json: bool, save_config: Path | None = None
 ) -> None:
     """Plan, show the plan, and train unless it is a dry run."""
-    from llm_tool.config import make_config, write_config
+    from llm_tool.config import make_config
+    from llm_tool.config_files import write_config
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
@@ -320,4 +320,8 @@ def doctor(logs_dir: LogsDir = None, models_dir: ModelsDir = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        with stoppable():
+            app()
+    except KeyboardInterrupt:  # before there was a command, or after it
+        sys.exit(_INTERRUPTED)

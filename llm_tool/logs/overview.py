@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_tool.errors import StudioError
+from llm_tool.logs.facts import SESSION, read_facts
 from llm_tool.logs.presence import whole_status
-from llm_tool.logs.session import SESSION, Session, read_facts
+from llm_tool.logs.session import Session
 
 
 @dataclass(frozen=True)

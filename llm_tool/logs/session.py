@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from llm_tool import __version__
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import (
     EpochEnded,
@@ -32,6 +28,7 @@ from llm_tool.events import (
 )
 from llm_tool.logs import journal
 from llm_tool.logs.categories import assign_folders, folders_of
+from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, read_facts, versions
 from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
 from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
@@ -40,8 +37,7 @@ from llm_tool.stopping import finishing
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
-SESSION, JOBS, LOGS_DIR = "session.json", "jobs.jsonl", "training_logs"
-_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pandas", "scikit-learn")
+LOGS_DIR = "training_logs"
 
 
 def timestamp(moment: datetime | None = None) -> str:
@@ -233,7 +229,7 @@ class Session:
             "ended": None,
             "host": platform.node(),
             "versions": versions(),
-            "git": _git_state(),
+            "git": git_state(),
             "categories": [],
             "runs": [],
         }
@@ -250,7 +246,7 @@ class Session:
         """Return the jobs of a run of the session, or of all runs, in the order of their ids."""
         runs = self._read()["runs"]
         own = {job_id for each in (runs if run is None else [runs[run]]) for job_id in each["jobs"]}
-        return tuple(job for job in _planned(self.folder / JOBS) if job.id in own)
+        return tuple(job for job in planned(self.folder / JOBS) if job.id in own)
 
     def category_name(self, task: Task) -> str:
         """Return the name of the folder of a task's category."""
@@ -331,42 +327,6 @@ class Session:
             path.unlink()
 
 
-def _planned(path: Path) -> Iterator[Job]:
-    """Yield the jobs of a plan; a line that a crash tore is passed over."""
-    from pydantic import TypeAdapter
-
-    job = TypeAdapter(Job)
-    for line in path.read_bytes().splitlines():
-        with suppress(ValueError):
-            yield job.validate_json(line)
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Return what a session's ``session.json`` says.
-
-    Raises:
-        StudioError: It is missing or damaged.
-    """
-    path = folder / SESSION
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise StudioError("There is no such session.", where=visible(str(folder))) from None
-    except ValueError as error:
-        raise StudioError(
-            "The session's session.json is damaged.",
-            where=visible(str(path)),
-            remedy="The journals, metrics and models are still there.",
-        ) from error
-    return facts
-
-
-def fingerprint(about: Mapping[str, Any]) -> str:
-    """Return what the ``config`` and ``dataset`` of a run are known by, should they be changed."""
-    own = {name: about[name] for name in ("config", "dataset")}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-
-
 def _running(process: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": "running",
@@ -374,32 +334,3 @@ def _running(process: Mapping[str, Any]) -> dict[str, Any]:
         "process": process,
         "heartbeat": time.time(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a number depends on."""
-    installed = {"llm-tool": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the working folder's repository, if it is in one."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=5, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "clean": not git("status", "--porcelain", "--untracked-files=no"),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from llm_tool.config import RunConfig, make_config
 from llm_tool.data.dataset import data_sha256
 from llm_tool.errors import StudioError
+from llm_tool.logs.facts import SESSION, fingerprint, read_facts, versions
 from llm_tool.logs.presence import status_of
-from llm_tool.logs.session import SESSION, Session, fingerprint, read_facts, versions
+from llm_tool.logs.session import Session
 from llm_tool.modes.planning import prepare
 from llm_tool.text import shell_word, visible
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_tool.config import make_config, parse_assignment
+from llm_tool.config import make_config
+from llm_tool.config_files import parse_assignment
 from llm_tool.data.dataset import load_dataset
 from llm_tool.errors import StudioError
 from llm_tool.execution.resources import share_out

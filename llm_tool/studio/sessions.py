@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from llm_tool.logs.facts import read_facts
 from llm_tool.logs.overview import Overview, list_sessions
-from llm_tool.logs.session import Session, read_facts
+from llm_tool.logs.session import Session
 from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table
 from llm_tool.text import visible
 

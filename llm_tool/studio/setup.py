@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_tool.config import RunConfig, write_config
+from llm_tool.config import RunConfig
+from llm_tool.config_files import write_config
 from llm_tool.errors import StudioError
 from llm_tool.modes.planning import prepare
 from llm_tool.studio.ask_data import (

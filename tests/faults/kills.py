@@ -42,12 +42,11 @@ def empty(folder: Path) -> None:
 
 
 def refer(server: Server, words: list[str], folder: Path) -> Reference:
-    """Run a command to its end, twice: the first one warms the caches of the disk."""
-    for _ in range(2):
-        empty(folder)
-        began = time.time()
-        ended = server.run(words, folder)
-        assert ended.code == 0, ended.output
+    """Run a command to its end."""
+    empty(folder)
+    began = time.time()
+    ended = server.run(words, folder)
+    assert ended.code == 0, ended.output
     assert not broken(folder)
     begun = min(path.stat().st_mtime for path in folder.rglob("split.parquet"))
     over = max(path.stat().st_mtime for path in folder.rglob(JOURNAL))

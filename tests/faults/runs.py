@@ -163,9 +163,7 @@ class Server:
 
     def close(self) -> None:
         """End the server."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(_HANGS)
+        self._process.communicate(timeout=_HANGS)
 
 
 def _at_work(folder: Path, since: float) -> bool:
