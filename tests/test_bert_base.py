@@ -186,6 +186,13 @@ def test_with_a_session_id_runs_add_up_and_no_model_replaces_another(trainer: Tr
     )
 
 
+def test_whoever_may_read_the_folder_may_read_the_weights(trainer: Trainer) -> None:
+    saved = Path(trainer.train().saved_model_path)
+
+    card = (saved / "README.md").stat().st_mode
+    assert {path.stat().st_mode for path in saved.iterdir()} == {card}
+
+
 def test_the_plan_names_the_models_not_who_is_ready_first(trainer: Trainer) -> None:
     session = Session(trainer.folder / "logs")
     with session.run([trainer.job(1), trainer.job(2)], {}, {}) as (first, second):

@@ -125,6 +125,9 @@ def save_model(
         tokenizer.save_pretrained(folder)
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
         (folder / "README.md").write_text(_card(result, session.id), "utf-8")
+        mode = (folder / "README.md").stat().st_mode
+        for path in folder.iterdir():
+            path.chmod(mode)  # safetensors leaves files that only their owner can read
     return result
 
 

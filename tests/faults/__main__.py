@@ -10,6 +10,7 @@ with every error, a full disk, a short write and a kill.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -27,11 +28,11 @@ Table = list[tuple[str, object]]
 
 
 def kill_runs(server: Server, material: Material, folder: Path, number: int, seed: int) -> Kills:
-    """Kill runs of all modes, in turn, until there were so many kills."""
+    """Kill runs of all modes, each until it had its share of the kills."""
     total = Kills()
-    for left, mode in zip(range(len(MODES), 0, -1), MODES, strict=True):
+    share = math.ceil(number / len(MODES))
+    for mode in MODES:
         began = time.monotonic()
-        share = -(-(number - total.kills) // left)
         one = kill_mode(server, material, mode, share, seed, folder / "kills")
         _tell(f"{mode}: {one.kills} kills, {time.monotonic() - began:.0f} s", one.problems())
         total.add(one)
@@ -89,44 +90,55 @@ def writes_table(found: Writes) -> Table:
     ]
 
 
-def main() -> None:
-    """Run the suite; exit code 1 if anything is not as it should be."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _arguments() -> argparse.Namespace:
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--kills", type=int, default=21)
     parser.add_argument("--writes", default="20")
     parser.add_argument("--names", type=int, default=0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
+    if given.writes != "0" and missing():
+        parser.error(missing())
+    return given
+
+
+def _disturb(given: argparse.Namespace, folder: Path) -> tuple[Table, list[str]]:
+    """Return the figures of what was asked for, and a line for each problem."""
+    table: Table = []
+    problems: list[str] = []
+    material = make_material(folder)
+    shim = None if missing() else Shim(folder)
+    server = Server(folder, shim.environment if shim else {})
+    if given.kills:
+        kills = kill_runs(server, material, folder, given.kills, given.seed)
+        table += kills_table(kills)
+        problems += kills.problems()
+    if shim and given.writes != "0":
+        number = None if given.writes == "all" else int(given.writes)
+        writes = fail_runs(server, shim, material, folder, number)
+        table += writes_table(writes)
+        problems += writes.problems()
+    server.close()
+    return table, problems
+
+
+def main() -> None:
+    """Run the suite; exit code 1 if anything is not as it should be."""
+    given = _arguments()
     began = time.monotonic()
     table: Table = [("seed", given.seed), ("processors", os.cpu_count())]
-    problems: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        folder = Path(name)
-        material = make_material(folder)
-        shim = None if missing() else Shim(folder)
-        server = Server(folder, shim.environment if shim else {})
-        if given.kills:
-            kills = kill_runs(server, material, folder, given.kills, given.seed)
-            table += kills_table(kills)
-            problems += kills.problems()
-        if given.writes != "0":
-            if shim is None:
-                parser.error(missing())
-            number = None if given.writes == "all" else int(given.writes)
-            writes = fail_runs(server, shim, material, folder, number)
-            table += writes_table(writes)
-            problems += writes.problems()
-        server.close()
-        if given.names:
-            from tests.test_hostile_names import check_names
+    if given.names:
+        from tests.test_hostile_names import check_names
 
-            check_names(given.names)
-            table.append(("hostile names checked", given.names))
-    table.append(("minutes", round((time.monotonic() - began) / 60)))
+        counted = check_names(given.names)
+        table += [(f"hostile names: {what.replace('_', ' ')}", n) for what, n in counted.items()]
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        figures, problems = _disturb(given, Path(name))
+    minutes = round((time.monotonic() - began) / 60)
     sys.stdout.write("| | |\n| --- | --- |\n")
-    sys.stdout.writelines(f"| {name} | {value} |\n" for name, value in table)
+    for what, number in [*table, *figures, ("minutes", minutes)]:
+        sys.stdout.write(f"| {what} | {number} |\n")
     sys.exit(1 if problems else 0)
 
 
