@@ -16,7 +16,7 @@ from llm_tool.config_files import parse_assignment, read_config, write_config
 from llm_tool.errors import StudioError, nearest
 from llm_tool.modes import MODES
 
-words = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 names = st.lists(words, max_size=3).map(tuple)
 chosen = st.fixed_dictionaries(
     {},

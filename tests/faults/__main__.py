@@ -3,8 +3,9 @@
     python -m tests.faults                          the short form, a few minutes
     python -m tests.faults --kills 200 --writes all --names 1000
 
-``--writes N``: so many failing calls in each of three modes; ``all``: every call that writes,
-with every error, a full disk, a short write and a kill.
+``--writes N``: so many failing calls in each of three modes; ``all``: every call that writes, once
+with every error, and every tenth with a disk that stays full, a short write, and a kill.
+``--modes quick,hybrid``: only these, so that processors can share the work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.kills import Kills, kill_mode
@@ -22,16 +24,18 @@ from tests.faults.runs import MODES, Material, Server, make_material
 from tests.faults.shim import Shim, missing
 from tests.faults.writes import Writes, fail_writes
 
-WRITE_MODES = ("quick", "shared encoder", "reinforced")
+WRITE_MODES = ("quick", "shared encoder", "reinforced")  # whose writing differs most
 _UNLIKE = "rows, predictions or weights unlike an undisturbed run's"
 Table = list[tuple[str, object]]
 
 
-def kill_runs(server: Server, material: Material, folder: Path, number: int, seed: int) -> Kills:
-    """Kill runs of all modes, each until it had its share of the kills."""
+def kill_runs(
+    server: Server, material: Material, folder: Path, modes: Sequence[str], number: int, seed: int
+) -> Kills:
+    """Kill runs of modes, each until it had its share of the kills."""
     total = Kills()
-    share = math.ceil(number / len(MODES))
-    for mode in MODES:
+    share = math.ceil(number / len(modes))
+    for mode in modes:
         began = time.monotonic()
         one = kill_mode(server, material, mode, share, seed, folder / "kills")
         _tell(f"{mode}: {one.kills} kills, {time.monotonic() - began:.0f} s", one.problems())
@@ -40,11 +44,16 @@ def kill_runs(server: Server, material: Material, folder: Path, number: int, see
 
 
 def fail_runs(
-    server: Server, shim: Shim, material: Material, folder: Path, number: int | None
+    server: Server,
+    shim: Shim,
+    material: Material,
+    folder: Path,
+    modes: Sequence[str],
+    number: int | None,
 ) -> Writes:
-    """Make calls fail in the modes whose writing differs most."""
+    """Make calls of modes fail."""
     total = Writes()
-    for mode in WRITE_MODES:
+    for mode in modes:
         began = time.monotonic()
         words = material.train(mode, epochs=2)
         one = fail_writes(server, shim, words, folder / "writes", number)
@@ -63,7 +72,7 @@ def kills_table(found: Kills) -> Table:
     phases = ", ".join(f"{number} {name}" for name, number in found.phases.most_common())
     return [
         ("kills (-9) at random moments", found.kills),
-        ("sessions that they fell on, in all modes", found.sessions),
+        ("sessions that they fell on", found.sessions),
         ("where they fell", phases),
         ("files that cannot be read after a kill", len(found.corrupt)),
         ("sessions that cannot be resumed", len(found.not_resumable)),
@@ -96,8 +105,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=21)
     parser.add_argument("--writes", default="20")
     parser.add_argument("--names", type=int, default=0)
+    parser.add_argument("--modes", type=lambda names: names.split(","), default=[*MODES])
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
+    if set(given.modes) - set(MODES):
+        parser.error(f"the modes are {', '.join(MODES)}")
     if given.writes != "0" and missing():
         parser.error(missing())
     return given
@@ -111,12 +123,13 @@ def _disturb(given: argparse.Namespace, folder: Path) -> tuple[Table, list[str]]
     shim = None if missing() else Shim(folder)
     server = Server(folder, shim.environment if shim else {})
     if given.kills:
-        kills = kill_runs(server, material, folder, given.kills, given.seed)
+        kills = kill_runs(server, material, folder, given.modes, given.kills, given.seed)
         table += kills_table(kills)
         problems += kills.problems()
     if shim and given.writes != "0":
         number = None if given.writes == "all" else int(given.writes)
-        writes = fail_runs(server, shim, material, folder, number)
+        modes = [mode for mode in WRITE_MODES if mode in given.modes]
+        writes = fail_runs(server, shim, material, folder, modes, number)
         table += writes_table(writes)
         problems += writes.problems()
     server.close()

@@ -48,9 +48,12 @@ def refer(server: Server, words: list[str], folder: Path) -> Reference:
     ended = server.run(words, folder)
     assert ended.code == 0, ended.output
     assert not broken(folder)
+    state = read_state(folder)
+    phases = {cells["training_phase"] for cells in state.rows.values()}
+    assert ("reinforced" in phases) == (words[1] == "reinforced"), phases
     begun = min(path.stat().st_mtime for path in folder.rglob("split.parquet"))
     over = max(path.stat().st_mtime for path in folder.rglob(JOURNAL))
-    return Reference(words, read_state(folder), begun - began, 1.1 * (over - begun))
+    return Reference(words, state, begun - began, 1.1 * (over - begun))
 
 
 @dataclass

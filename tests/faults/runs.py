@@ -28,7 +28,7 @@ MODES: dict[str, list[str]] = {
     "distributed": ["distributed", "-l", "areas", "-m", "tiny", "--workers", "2"],
     "shared encoder": ["distributed", "-l", "areas", "-m", "tiny", "--shared-encoder"],
     "hybrid": ["hybrid", "-l", "sentiment", "-l", "areas", "-m", "tiny"],
-    "reinforced": ["reinforced", "-l", "sentiment", "-m", "tiny"],
+    "reinforced": ["reinforced", "-l", "topic", "-m", "tiny"],
 }
 
 
