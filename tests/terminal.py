@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -41,7 +42,10 @@ class Terminal:
     ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=10_000, ratio=0.5)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stream = pyte.ByteStream(self.screen)
+        # prompt_toolkit asks for the cursor's position; a question may be cut by a chunk's end
+        self.screen.write_process_input = lambda data: os.write(self._terminal, data.encode())
         self._terminal, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "COLUMNS", "LINES"}}
@@ -69,11 +73,8 @@ class Terminal:
                 return
             if not chunk:
                 return
-            self.raw += chunk.decode("utf-8", "replace")
+            self.raw += self._decoder.decode(chunk)
             self._stream.feed(chunk)
-            if b"\x1b[6n" in chunk:  # prompt_toolkit asks for the cursor's position
-                row, column = self.screen.cursor.y + 1, self.screen.cursor.x + 1
-                os.write(self._terminal, f"\x1b[{row};{column}R".encode())
 
     def text(self) -> str:
         """Return everything on the screen and above it."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partialmethod
+from io import StringIO
 from pathlib import Path
 
+import pyte
 import pytest
+from rich.console import Console
 
+from llm_tool.events import BatchEnded, EpochEnded
 from llm_tool.logs import read_metrics
+from llm_tool.stopping import stoppable
+from llm_tool.studio.display import RunDisplay
+from llm_tool.studio.epochs import EpochTable
 from tests.terminal import CTRL_C, DOWN, ESC, UP, Terminal
+from tests.test_display import a_run
 
 COMMAND = [sys.executable, "-m", "llm_tool"]
 Open = Callable[..., Terminal]
@@ -226,3 +238,67 @@ def test_a_label_that_looks_like_markup_or_an_escape_is_shown_as_it_is(
     assert "[/bad]" in shown
     assert "\\x1b[2Jx" in shown
     assert "What would you like to do?" in shown
+
+
+class Sink(StringIO):
+    """A terminal's end that remembers which threads wrote to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writers: set[threading.Thread] = set()
+
+    def write(self, text: str) -> int:
+        self.writers.add(threading.current_thread())
+        return super().write(text)
+
+    def screen(self) -> str:
+        """Return what a terminal of 80 by 40 shows."""
+        screen = pyte.Screen(80, 40)
+        screen.set_mode(pyte.modes.LNM)  # a terminal returns to column 1 with each new line
+        pyte.Stream(screen).feed(self.getvalue())
+        return "\n".join(line.rstrip() for line in screen.display).rstrip()
+
+
+def display_on(sink: StringIO, **options: object) -> RunDisplay:
+    looks = {"width": 80, "height": 40, "markup": False, "highlight": False, "emoji": False}
+    return RunDisplay(Console(file=sink, _environ={"TERM": "xterm"}, **looks, **options))
+
+
+def test_rows_and_the_lines_below_come_from_one_thread_and_only_the_rows_stay() -> None:
+    seen, plain = Sink(), Sink()
+    live, still = display_on(seen, force_terminal=True), display_on(plain)
+
+    for event in a_run():
+        live(event)
+        still(event)
+        if isinstance(event, BatchEnded):
+            time.sleep(0.3)  # a thread that redraws the lines would have done it by now
+            live(event)
+
+    assert seen.writers == {threading.current_thread()}
+    assert "epoch 1/2" in seen.getvalue()  # the lines were there
+    assert seen.screen() == plain.screen()
+
+
+def test_ctrl_c_while_a_row_is_printed_stops_after_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(table: EpochTable, event: EpochEnded, row: Callable[..., str]) -> str:
+        if event.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+        return row(table, event)
+
+    monkeypatch.setattr(EpochTable, "row", partialmethod(interrupted, row=EpochTable.row))
+    seen = Sink()
+    show = display_on(seen, force_terminal=True)
+    *shown, printed, _, _, end = a_run()
+    with stoppable():
+        for event in shown:
+            show(event)
+        with pytest.raises(KeyboardInterrupt):
+            show(printed)
+        show(end)
+
+    rows = [line.split()[0] for line in seen.screen().split("\n") if "★ best" in line]
+    assert rows == ["1", "2"]
+    assert " left" not in seen.screen()

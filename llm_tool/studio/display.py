@@ -22,6 +22,7 @@ from llm_tool.events import (
 )
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.summary import describe_reinforcement, done_before, resumed_from
+from llm_tool.stopping import finishing
 from llm_tool.studio.epochs import EpochTable
 from llm_tool.studio.panels import show_classes
 from llm_tool.studio.progress import ProgressLines
@@ -48,9 +49,18 @@ class RunDisplay:
         return self._run is not None and self._run.workers > 1
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
-        if self._progress is not None:
-            self._progress(event)
+        """Show an event; a first request to stop waits until it is shown.
+
+        Raises:
+            KeyboardInterrupt: The request came meanwhile.
+        """
+        # Stopped between counting the lines below and writing them, Rich would erase a row later.
+        with finishing():
+            if self._progress is not None:
+                self._progress(event)
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case RunStarted():
                 self._run_started(event)

@@ -14,9 +14,16 @@ from llm_tool.logs.summary import duration
 from llm_tool.plan import Job
 from llm_tool.text import shorten, visible
 
+_REDRAWN_EVERY = 1 / 8  # seconds
+
 
 class ProgressLines:
-    """An observer that moves the lines. A line belongs to a job for as long as it runs."""
+    """An observer that moves the lines. A line belongs to a job for as long as it runs.
+
+    It draws in the thread that tells it the events, which also prints the rows above. Rich reads
+    how many lines to erase, and writes, in two steps: a thread of its own that draws one line more
+    or less between them makes the next print erase a row.
+    """
 
     def __init__(self, console: Console, run: RunStarted) -> None:
         """Show a line for each of the run's workers, and one for the run."""
@@ -30,7 +37,7 @@ class ProgressLines:
             for _ in range(run.workers)
         ]
         self._session = self._progress.add_task("session", total=1.0, about="")
-        self._started = time.monotonic()
+        self._started = self._drawn = time.monotonic()
         self._progress.start()
 
     def __call__(self, event: Event) -> None:
@@ -38,10 +45,18 @@ class ProgressLines:
         match event:
             case BatchEnded():
                 self._batch_ended(event)
+                self._draw(at_once=event.batch == event.batches)  # what follows may take long
             case JobEnded() | JobFailed():
                 self._job_over(event.job)
+                self._draw(at_once=True)
             case RunEnded():
                 self._progress.stop()
+
+    def _draw(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if at_once or now - self._drawn >= _REDRAWN_EVERY:
+            self._drawn = now
+            self._progress.refresh()
 
     def _batch_ended(self, event: BatchEnded) -> None:
         share = (event.epoch - 1 + event.batch / event.batches) / event.epochs
@@ -105,5 +120,5 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.fields[about]}", markup=False, table_column=RichColumn(no_wrap=True)),
         console=console,
         transient=True,
-        refresh_per_second=8,
+        auto_refresh=False,
     )
