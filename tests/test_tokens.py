@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,29 @@ def test_every_example_is_in_one_piece_and_the_budget_is_kept(
     assert widths == sorted(widths)
 
 
-@given(lengths=lengths_of, budget=st.integers(1, 300))
-def test_a_piece_is_only_closed_when_the_next_example_does_not_fit(
-    lengths: np.ndarray, budget: int
-) -> None:
-    pieces = micro_batches(range(len(lengths)), lengths, budget)
-    for piece, following in pairwise(pieces):
-        assert (len(piece) + 1) * lengths[following[0]] > budget
+@given(lengths=lengths_of.map(lambda n: n[:8]), budget=st.integers(32, 300))
+def test_no_other_way_to_cut_a_batch_takes_less(lengths: np.ndarray, budget: int) -> None:
+    def takes(pieces: list[list[int]]) -> float:
+        """Return padded tokens and a share of the budget for each piece; infinite if too large."""
+        padded = [len(piece) * max(piece) for piece in pieces]
+        fits = all(len(p) == 1 or own <= budget for p, own in zip(pieces, padded, strict=True))
+        return sum(padded) + len(pieces) * budget / 16 if fits else float("inf")
+
+    widths = sorted(map(int, lengths))
+    inner = range(1, len(widths))
+    cuts = [places for n in range(len(widths)) for places in combinations(inner, n)] or [()]
+    ways = [[widths[i:j] for i, j in pairwise((0, *own, len(widths)))] for own in cuts]
+    chosen = micro_batches(range(len(lengths)), lengths, budget)
+
+    assert takes([lengths[piece].tolist() for piece in chosen]) == pytest.approx(
+        min(takes(way) for way in ways) if widths else 0
+    )
 
 
 def test_only_the_examples_of_the_order_are_cut_up_and_by_length() -> None:
     lengths = np.asarray([9, 1, 5, 5, 30, 2])
     pieces = micro_batches([4, 0, 3, 2, 5], lengths, token_budget=10)
-    assert [piece.tolist() for piece in pieces] == [[5, 3], [2], [0], [4]]
+    assert [piece.tolist() for piece in pieces] == [[5], [3, 2], [0], [4]]
     assert micro_batches(range(0), lengths, token_budget=10) == []
 
 

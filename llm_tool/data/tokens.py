@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
 Tokenizer: TypeAlias = Any  # a tokenizer of transformers, which has no one type for them
-_POOL = 8  # batches whose examples are sorted by length together
+_POOL = 16  # batches whose examples are sorted by length together
+_PIECE = 1 / 16  # of the token budget: what a piece takes besides its tokens
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,31 @@ def micro_batches(
 ) -> list[NDArray[np.int64]]:
     """Cut examples into pieces of similar length that hold at most ``token_budget`` padded tokens.
 
+    Of all ways to cut the examples sorted by length, the one that takes the least: padded tokens,
+    and for each piece as much as a share of the budget, for what a piece takes whatever its size.
+
     Args:
         order: Positions of the examples to cut up.
         lengths: Tokens of every example.
         token_budget: Most tokens of a piece, padding included; a longer example stands alone.
     """
     positions = np.asarray(order, dtype=np.int64)  # without a type, no positions are floats
-    sorted_by_length = positions[np.argsort(lengths[positions], kind="stable")]
-    pieces: list[list[int]] = [[]]
-    for position in sorted_by_length:
-        # Ascending order: the newest example is the longest and gives the padded width.
-        if pieces[-1] and (len(pieces[-1]) + 1) * lengths[position] > token_budget:
-            pieces.append([])
-        pieces[-1].append(int(position))
-    return [np.asarray(piece) for piece in pieces if piece]
+    positions = positions[np.argsort(lengths[positions], kind="stable")]
+    widths = lengths[positions]
+    # least[i]: what the first i examples take at least; begins[i]: where their last piece begins.
+    least, begins = np.zeros(len(positions) + 1), np.zeros(len(positions) + 1, dtype=np.int64)
+    for end in range(1, len(positions) + 1):
+        # The longest of a piece is its last one and gives the padded width.
+        first = max(0, min(end - 1, end - token_budget // int(widths[end - 1])))
+        starts = np.arange(first, end)
+        takes = least[first:end] + (end - starts) * widths[end - 1]
+        best = int(takes.argmin())
+        least[end] = takes[best] + token_budget * _PIECE
+        begins[end] = starts[best]
+    ends = [len(positions)]
+    while ends[-1] > 0:
+        ends.append(int(begins[ends[-1]]))
+    return [positions[begin:end] for end, begin in pairwise(ends)][::-1]
 
 
 def shuffled_batches(
@@ -124,7 +137,7 @@ def shuffled_batches(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the positions of an epoch's batches: every example once, in random order.
 
-    Examples are shuffled, sorted by length within pools of eight batches, and the batches are
+    Examples are shuffled, sorted by length within pools of sixteen batches, and the batches are
     shuffled again: little padding, and other neighbours in every epoch.
 
     Args:

@@ -59,6 +59,7 @@ from llm_tool.trainers.device import (
     with_less_memory,
 )
 from llm_tool.trainers.forward import forward, outputs_of, predict_logits, sum_losses, to_tensor
+from llm_tool.trainers.kernels import keep_memory
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
     Course,
@@ -185,6 +186,7 @@ class _Training:
             recorded: Epochs that the journals hold of that.
         """
         torch.set_num_threads(self.settings.threads or _DEFAULT_THREADS)
+        keep_memory()
         device = best_device()
         self.model.to(device)
         precision = self.settings.precision or best_precision(device)

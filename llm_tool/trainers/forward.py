@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from llm_tool.data.tokens import Examples, Tokenizer, micro_batches, pad
 from llm_tool.trainers.device import TOKEN_BUDGET, with_less_memory
+from llm_tool.trainers.kernels import Kernels
 from llm_tool.trainers.pretrained import Model
 
 
@@ -23,10 +24,11 @@ def forward(
 ) -> torch.Tensor:
     """Return a model's outputs for some examples, in float32, shape (piece, outputs)."""
     ids, mask = pad([examples.token_ids[i] for i in piece], tokenizer.pad_token_id)
-    output = model(
-        input_ids=torch.from_numpy(ids).to(device),
-        attention_mask=torch.from_numpy(mask).to(device),
-    )
+    with Kernels():
+        output = model(
+            input_ids=torch.from_numpy(ids).to(device),
+            attention_mask=torch.from_numpy(mask).to(device),
+        )
     logits: torch.Tensor = output.logits.float()
     return logits
 
