@@ -19,6 +19,7 @@ from llm_tool.events import (
     EpochEnded,
     Event,
     JobEnded,
+    JobRetried,
     JobStarted,
     ReinforcementEnded,
     ReinforcementStarted,
@@ -26,7 +27,7 @@ from llm_tool.events import (
 from llm_tool.logs import Session, read_metrics
 from llm_tool.logs.journal import read_events
 from llm_tool.plan import Task
-from llm_tool.trainers.checkpoint import CHECKPOINT
+from llm_tool.trainers.checkpoint import CHECKPOINT, Checkpoint
 from tests.test_bert_base import TASK, UNREPEATABLE, Trainer, watched
 
 LABELS = tuple(Task("areas", v, (f"not_{v}", v), ("EN", "FR")) for v in ("law", "health"))
@@ -173,6 +174,74 @@ def test_an_epoch_in_the_checkpoint_that_no_journal_has_is_told_when_going_on(
     assert same(attempts.left(), expected)
     epochs = [e.epoch for e in read_events(journal) if isinstance(e, EpochEnded)]
     assert epochs == [1, 2, 3, 4]
+
+
+def only_after(monkeypatch: pytest.MonkeyPatch, *saved: int) -> None:
+    """Let a checkpoint be due only after some epochs, as if saving one took long."""
+    epochs: list[int] = []
+
+    def is_due(_: Checkpoint, __: object) -> bool:
+        epochs.append(len(epochs) + 1)
+        return epochs[-1] in saved
+
+    monkeypatch.setattr(Checkpoint, "is_due", is_due)
+
+
+@pytest.mark.parametrize(("saved", "resumed"), [((1,), 1), ((), 0)])
+def test_epochs_after_the_last_checkpoint_are_taken_back_and_trained_again(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, saved: tuple[int, ...], resumed: int
+) -> None:
+    attempts = Attempts(trainer, {"epochs": 4, "learning_rate": 1e-2})
+    attempts.go("whole")
+    expected = attempts.left()
+    only_after(monkeypatch, *saved)
+    attempts.go("broken", lambda event: isinstance(event, EpochEnded) and event.epoch == 3)
+    rows = len(read_metrics(next(attempts.trainer.folder.glob("logs/*/*/training.csv"))))
+
+    trainer.told.clear()
+    attempts.go("broken")
+
+    assert rows == 3  # what was recorded stays until it is trained again
+    assert [event.resumed_from for event in trainer.heard(JobStarted)] == [resumed]
+    assert [epoch.epoch for epoch in trainer.epochs] == [*range(resumed + 1, 5)]
+    assert same(attempts.left(), expected)
+
+
+@pytest.mark.parametrize(("saved", "where"), [((1,), "after epoch 1"), ((), "anew")])
+def test_a_retry_in_full_precision_takes_back_what_came_after_the_last_checkpoint(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, saved: tuple[int, ...], where: str
+) -> None:
+    only_after(monkeypatch, *saved)
+    model = trainer.model()
+
+    def overflow(_: object, __: object, output: Any) -> None:  # noqa: ANN401 - its own class
+        if len(trainer.norms) >= 2 * 4 and torch.is_autocast_enabled("cpu"):
+            output.logits = output.logits * torch.inf
+
+    model.register_forward_hook(overflow)
+    trainer.train(model, precision="bfloat16", epochs=4, batch_size=8)
+
+    (retried,) = trainer.heard(JobRetried)
+    assert retried.how == f"Goes on {where} in full precision (float32)."
+    assert [event.precision for event in trainer.heard(JobStarted)] == ["bfloat16", "float32"]
+    assert trainer.table()["epoch"].tolist() == [1, 2, 3, 4]  # in the file each of them once
+    assert len(trainer.table("best.csv")) == 1
+
+
+def test_a_checkpoint_is_due_when_it_takes_a_hundredth_of_the_time_since_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("llm_tool.trainers.checkpoint.time.perf_counter", lambda: now[0])
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "mark")
+    small, large = torch.nn.Linear(8, 8), torch.nn.Linear(5000, 5000)  # four times 100 MB
+
+    assert checkpoint.is_due(small)
+    assert not checkpoint.is_due(large)
+    now[0] += 39
+    assert not checkpoint.is_due(large)
+    now[0] += 2
+    assert checkpoint.is_due(large)
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,8 @@ def _epochs_recorded(session: Session, job: Job) -> int:
 class _Training:
     """One model on its way: trained, scored after every epoch, left with the best weights.
 
-    Every full epoch leaves a checkpoint, and then its record, so that whatever was recorded can
-    be gone on from.
+    A full epoch leaves a checkpoint where that pays, and then its record. What was recorded after
+    the last checkpoint is taken back and trained again by an attempt that goes on from there.
     """
 
     model: Model
@@ -193,24 +193,31 @@ class _Training:
         self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], precision)
         if self.progress.precision != "float32" and not self.progress.epochs:
             self._initial = weights_of(self.model)
-        resumed = min(recorded, len(self.progress.epochs))
-        settings = self.settings.model_copy(update={"precision": self.progress.precision})
-        self.emit(job_started(self.job, self.data, settings, self.model, resumed))
-        for event in self.progress.after(resumed):
-            self.emit(event)
+        self._begin(recorded)
         try:
             return self._train()
         except NotFiniteError as error:
             if self.progress.precision == "float32":
                 raise
             why = error.what
+        recorded = len(self.progress.epochs)
         self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], "float32")
         self.progress.precision = "float32"
         if not self.progress.epochs:
             self.model.load_state_dict(self._initial)
         where = f"after epoch {len(self.progress.epochs)}" if self.progress.epochs else "anew"
         self.emit(JobRetried(self.job, why, f"Goes on {where} in full precision (float32)."))
+        if recorded > len(self.progress.epochs):
+            self._begin(recorded)
         return self._train()
+
+    def _begin(self, recorded: int) -> None:
+        """Tell from where the job goes on; of what was recorded, later epochs do not count."""
+        resumed = min(recorded, len(self.progress.epochs))
+        settings = self.settings.model_copy(update={"precision": self.progress.precision})
+        self.emit(job_started(self.job, self.data, settings, self.model, resumed))
+        for event in self.progress.after(resumed):
+            self.emit(event)
 
     def _saved(self) -> Progress | None:
         """Return how far the checkpoint is, if there is one, and set the clock to its time."""
@@ -277,9 +284,10 @@ class _Training:
         progress.elapsed = time.perf_counter() - self._started
         optimizer = None if self._is_over(course) else steps.optimizer
         with finishing():
-            self.checkpoint.save(progress, self.model, optimizer)
+            if self.checkpoint.is_due(self.model):
+                self.checkpoint.save(progress, self.model, optimizer)
+                self._initial = {}  # from now on the checkpoint is what can be gone back to
             self.emit(ended)
-        self._initial = {}  # from now on the checkpoint is what can be gone back to
 
     def _reinforce(self, best: Best) -> Best:
         """Train the weak classes on from the best weights; keep what is better on validation."""

@@ -1,4 +1,4 @@
-"""What going on from a training's last full epoch takes, on disk while the job runs.
+"""What going on from a full epoch of a training takes, on disk while the job runs.
 
 ``checkpoint.json`` names the files that belong together; it is replaced when they are complete,
 and only then are those of the epoch before taken away. Safetensors and JSON: no pickle.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ from llm_tool.trainers.pretrained import Model
 
 CHECKPOINT = "checkpoint"  # the folder of its files, in that of the job's logs
 _INDEX = "checkpoint.json"
+_COPIES = 4  # of a model's size in a checkpoint: the best weights, the last ones, two moments
+_ALWAYS = 10_000_000  # bytes that take no time
+_PATIENCE = 1e-7  # seconds of training for a byte: a hundred times what a disk takes for it
 _MODEL, _OPTIMIZER, _RANDOM, _LOGITS = "model.", "optimizer.", "random.", "logits"
 Tensors = dict[str, torch.Tensor]
 
@@ -86,6 +90,16 @@ class Checkpoint:
         """
         self._folder = folder
         self._fingerprint = fingerprint
+        self._since = time.perf_counter()
+
+    def is_due(self, model: Model) -> bool:
+        """Tell whether what would be lost without a checkpoint is worth the time that one takes.
+
+        So that checkpoints take about one percent of the time, whatever the machine: a small model
+        has one after every epoch, a large one on a GPU after some minutes of epochs.
+        """
+        size: int = _COPIES * sum(weight.nbytes for weight in model.parameters())
+        return size < _ALWAYS or time.perf_counter() - self._since >= _PATIENCE * size
 
     def save(
         self, progress: Progress, model: Model, optimizer: torch.optim.Optimizer | None
@@ -125,6 +139,7 @@ class Checkpoint:
             for path in self._folder.iterdir():
                 if path.name not in (*names.values(), _INDEX):
                     path.unlink()
+        self._since = time.perf_counter()
 
     def _write(self, name: str, tensors: Tensors) -> None:
         with whole(self._folder / name) as temporary:
@@ -163,7 +178,7 @@ class Checkpoint:
         return progress
 
     def restore(self, model: Model, optimizer: torch.optim.Optimizer) -> None:
-        """Put model, optimiser and random states back to where the last full epoch left them.
+        """Put model, optimiser and random states back to where the epoch left them.
 
         Raises:
             StudioError: The checkpoint is damaged.

@@ -1,0 +1,109 @@
+"""This project against the usual tools: same texts, model, batch size, epochs, side by side.
+
+    python -m tests.benchmarks.speed --repeats 3
+
+Each way runs in a process of its own, in alternating order, ``--repeats`` times; the medians are
+compared. Speed is real (unpadded) training tokens a second, of the training part alone. The limit
+is what this machine's float32 matrix product reaches in the same run, at 6 operations a weight and
+token, embeddings left out. About ten minutes on two cores. Needs the extra ``benchmark``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import replace
+from importlib.util import find_spec
+from statistics import median
+
+from tests.benchmarks.corpus import mixed_texts, model_folder, token_count
+from tests.benchmarks.ways import WAYS, Measured, Work, measure
+
+WEIGHTS = 10.6e6  # of MiniLM-L6, without its embeddings
+NEEDS = {
+    "Trainer": "accelerate",
+    "Trainer, grouped by length": "accelerate",
+    "AugmentedSocialScientist": "augmentedsocialscientist",
+}
+_PRODUCT = """
+import time, torch
+a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+def once():
+    started = time.perf_counter(); a @ b; return time.perf_counter() - started
+print(2 * 2048**3 / min(once() for _ in range(30)))
+"""
+
+
+def product_limit() -> float:
+    """Return the operations a second that torch's float32 matrix product reaches here."""
+    command = [sys.executable, "-c", _PRODUCT]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def available(ways: list[str]) -> list[str]:
+    """Return the ways whose packages are installed, and say which are not."""
+    for way in ways:
+        if way in NEEDS and find_spec(NEEDS[way]) is None:
+            print(f"left out: {way} ({NEEDS[way]} is not installed)")
+    return [way for way in ways if way not in NEEDS or find_spec(NEEDS[way])]
+
+
+def side_by_side(
+    work: dict[str, Work], repeats: int
+) -> tuple[dict[str, list[Measured]], list[float]]:
+    """Return what each way took in each repeat, and the limits measured beside them."""
+    seen: dict[str, list[Measured]] = defaultdict(list)
+    limits = []
+    for repeat in range(repeats):
+        limits.append(product_limit())
+        names = list(work) if repeat % 2 == 0 else list(work)[::-1]
+        for name in names:
+            seen[name].append(measure(name.partition(" in ")[0], work[name]))
+            own = seen[name][-1]
+            print(f"  {repeat + 1} {name}: {own.seconds:.1f} s, {own.peak_gb:.2f} GB", flush=True)
+    return seen, limits
+
+
+def table(seen: dict[str, list[Measured]], tokens: int, limit: float) -> None:
+    """Print the medians, as a table in Markdown; ratios are of the medians."""
+    seconds = {name: median(own.seconds for own in runs) for name, runs in seen.items()}
+    memory = {name: median(own.peak_gb for own in runs) for name, runs in seen.items()}
+    first = next(iter(seen))
+    print("| way | seconds | real tokens/s | times as long as ours | of the limit | peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, runs in seen.items():
+        speed = tokens / seconds[name]
+        spread = f"{min(r.seconds for r in runs):.1f}–{max(r.seconds for r in runs):.1f}"
+        print(
+            f"| {name} | {seconds[name]:.1f} ({spread}) | {speed:,.0f} "
+            f"| {seconds[name] / seconds[first]:.1f} | {6 * WEIGHTS * speed / limit:.0%} "
+            f"| {memory[name]:.2f} GB, {memory[name] / memory[first]:.1f} times |"
+        )
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    arguments = parser.parse_args()
+    train = mixed_texts(arguments.documents)
+    work = Work(train, mixed_texts(40, seed=1), model_folder())
+    tokens = token_count(train[0])
+    ours = "llm-tool"
+    works = {ours: work} | {f"{ours} in float32": replace(work, precision="float32")}
+    works |= {way: work for way in available(arguments.ways) if way != ours}
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    seen, limits = side_by_side(works, arguments.repeats)
+    limit = median(limits)
+    print(f"{arguments.documents} texts, {tokens:,} tokens; limit {limit / 1e9:.0f} GFLOP/s")
+    table(seen, tokens, limit)
+
+
+if __name__ == "__main__":
+    main()
