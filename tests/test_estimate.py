@@ -27,7 +27,7 @@ from llm_tool.modes.planning import prepare
 from llm_tool.plan import Parts, Plan
 from llm_tool.studio.panels import about, show_plan
 from llm_tool.trainers.model_trainer import Encoder
-from llm_tool.trainers.probe import Probe, probe
+from llm_tool.trainers.probe import Probe, _fitted, probe
 from tests.terminal import CTRL_C, Terminal
 from tests.test_studio_terminal import answer_up_to_epochs
 
@@ -167,6 +167,14 @@ PROBE = Probe(
     too_long=frozenset(),
 )  # fmt: skip
 PARTS = Parts(range(80), range(80, 90), range(90, 100))
+
+
+def test_a_batch_that_was_held_up_does_not_spoil_the_estimate() -> None:
+    batches = [(tokens, 0.02 + 0.001 * tokens) for tokens in (100, 300, 200, 400, 250)]
+    assert _fitted(batches) == pytest.approx((0.02, 0.001))
+    step, token = _fitted([*batches, (260, 5.0)])
+    assert step + 250 * token == pytest.approx(0.27, rel=0.1)
+    assert _fitted([(100, 0.2)]) == pytest.approx((0.0, 0.002))
 
 
 def test_a_job_is_its_loading_its_epochs_and_what_it_writes() -> None:

@@ -35,14 +35,14 @@ from llm_tool.trainers.steps import Steps, make_steps
 
 _TEXTS, _OWN_TEXTS = 4_000, 400  # most that are tokenised: of all jobs, and first of the job itself
 _TOKENISING = 2.0  # seconds after which no more of them are
-_TRAINING = 1.5  # seconds of batches, two at least; a single one if it takes very long
-_VERY_LONG = 6.0
+_TRAINING, _BATCHES = 1.5, 3  # seconds of batches, and how many at least,
+_VERY_LONG = 6.0  # unless they take as many seconds
 _PIECES = 4  # most pieces of a batch: what a step costs does not count in longer ones
 # Beside the weights, their gradients and two moments, a training takes memory for the texts that go
-# through the model. Freed and taken again in other sizes it falls to pieces: after an epoch, what
-# a moment took is taken so many times more (all-MiniLM-L6-v2 with the embedded texts).
-_BESIDE, _PIECEMEAL = 3, 2
-_LOOKS_EVERY = 0.01  # seconds between looks at the memory
+# through the model. Freed and taken again in other sizes it falls to pieces: after an epoch, about
+# as much again is held (all-MiniLM-L6-v2 with the embedded texts).
+_BESIDE = 3
+_LOOKS_EVERY = 0.02  # seconds between looks at the memory
 _NOT_SAMPLED = -1
 
 
@@ -142,7 +142,7 @@ def probe(
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         texts = max(0, peak[0] - loaded - _BESIDE * weights)
         scored_token, save = trial.score_and_save(data.validation, 1 / token, folder)
-        memory = peak[0] + _PIECEMEAL * texts
+        memory = peak[0] + texts
         if device.type == "cuda":
             memory = torch.cuda.max_memory_allocated()
         return Probe(
@@ -204,7 +204,7 @@ class _Trial:
         def watch(event: Event) -> None:
             if isinstance(event, BatchEnded):
                 ends.append((event.tokens, event.seconds))
-                several = len(ends) > 2 or event.seconds > _VERY_LONG
+                several = len(ends) > _BATCHES or event.seconds > _VERY_LONG
                 if event.seconds > at_most and (several or not at_most):
                     raise _EnoughError
 
@@ -253,14 +253,18 @@ def _chosen(rows: Examples, positions: NDArray[np.int64]) -> Examples:
 
 
 def _fitted(batches: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """Return the seconds of a step and of a token: a line through batches, neither below zero."""
+    """Return the seconds of a step and of a token: a line through batches, neither below zero.
+
+    By medians (Theil 1950, Sen 1968): what else the machine does holds single batches up.
+    """
     tokens, seconds = np.asarray(batches, dtype=np.float64).T
-    most = seconds.sum() / tokens.sum()
-    spread = tokens - tokens.mean()
-    varies = len(batches) > 2 and spread.any()
-    slope = float((spread * seconds).sum() / (spread**2).sum()) if varies else most
+    most = float(np.median(seconds / tokens))
+    one, other = np.triu_indices(len(tokens), 1)
+    apart = tokens[other] - tokens[one]
+    slopes = (seconds[other] - seconds[one])[apart != 0] / apart[apart != 0]
+    slope = float(np.median(slopes)) if len(slopes) > 2 else most
     slope = min(max(slope, most / 4), most)
-    return float(seconds.mean() - slope * tokens.mean()), float(slope)
+    return max(0.0, float(np.median(seconds - slope * tokens))), slope
 
 
 @contextmanager
