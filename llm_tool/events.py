@@ -98,6 +98,39 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class LongTexts:
+    """How many texts have more tokens than a model takes; ``exact`` when every text was counted."""
+
+    model_name: str
+    max_length: int
+    texts: int
+    share: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class RunEstimated:
+    """What a run will take on this machine, measured before it begins.
+
+    ``seconds`` are those of all epochs, ``seconds_at_most`` with the reinforced phase, if there is
+    one, and every row drawn as often as those of weak classes. ``memory_bytes`` is that of all
+    processes together at their peak, with ``device`` cuda that of the fullest GPU.
+    ``job_seconds`` are in the plan's order, ``None`` for jobs of which nothing is known: those of
+    the models in ``unknown``, by their names, with the reason. ``None`` also stands where nothing
+    is known at all.
+    """
+
+    seconds: float | None
+    seconds_at_most: float | None
+    memory_bytes: int | None
+    device: str
+    job_seconds: tuple[float | None, ...]
+    long_texts: tuple[LongTexts, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+    event: Literal["run_estimated"] = "run_estimated"
+
+
+@dataclass(frozen=True)
 class JobStarted:
     """A job begins, with every derived setting resolved.
 
@@ -296,7 +329,7 @@ class RunEnded:
 Reinforcement = ReinforcementStarted | ReinforcementSkipped | ReinforcementEnded
 # What a journal keeps.
 JobEvent = JobStarted | JobRetried | EpochEnded | Reinforcement | JobEnded | JobFailed
-Event = RunStarted | BatchEnded | JobEvent | RunEnded
+Event = RunEstimated | RunStarted | BatchEnded | JobEvent | RunEnded
 Observer = Callable[[Event], None]
 
 

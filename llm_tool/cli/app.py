@@ -74,7 +74,9 @@ LogsDir = Annotated[
 ModelsDir = Annotated[
     str | None, typer.Option(help="Folder of the trained models.", show_default="models")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan and what it takes, and stop.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON object a line to stdout, one per event.")
 ]
@@ -247,7 +249,7 @@ def _run(
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import execute
+    from llm_tool.studio.runs import execute, measure
     from llm_tool.studio.theme import make_console
 
     talk, out = make_console(stderr=True), make_console()
@@ -256,15 +258,17 @@ def _run(
     dataset, plan = prepare(config)
     if save_config is not None:
         write_config(config, save_config)
-    show_plan(out if dry_run and not as_json else talk, plan, config, dataset)
     if dry_run:
+        estimate = measure(plan, dataset, config, talk=talk)
+        show_plan(talk if as_json else out, plan, config, dataset, estimate)
         if as_json:
             from llm_tool.events import RunStarted, to_json
 
             models = str(Path(config.models_dir) / session.id)
             started = RunStarted(session.id, plan.mode, str(session.folder), models, plan.jobs)
-            sys.stdout.write(to_json(started) + "\n")
+            sys.stdout.write(f"{to_json(started)}\n{to_json(estimate)}\n")
         return
+    show_plan(talk, plan, config, dataset)
     outcome = execute(plan, dataset, config, session, talk=talk, out=out, as_json=as_json)
     if outcome.failed:
         raise typer.Exit(_SOME_FAILED)

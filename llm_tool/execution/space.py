@@ -39,7 +39,7 @@ def needed(jobs: Sequence[Job], config: RunConfig) -> Space:
 
 def free_space(folder: str | Path) -> int:
     """Return the free bytes of the disk that a folder is on, or will be made on."""
-    return shutil.disk_usage(_existing(folder)).free
+    return shutil.disk_usage(existing(folder)).free
 
 
 def check_space(jobs: Sequence[Job], config: RunConfig, logs_dir: str | Path) -> None:
@@ -56,7 +56,7 @@ def check_space(jobs: Sequence[Job], config: RunConfig, logs_dir: str | Path) ->
     space = needed(jobs, config)
     asked: Counter[int] = Counter()
     for folder, size in ((logs_dir, space.checkpoints), (config.models_dir, space.models)):
-        disk = _existing(folder).stat().st_dev  # both may be on one disk
+        disk = existing(folder).stat().st_dev  # both may be on one disk
         asked[disk] += size
         free = free_space(folder)
         if asked[disk] > free:
@@ -69,7 +69,8 @@ def check_space(jobs: Sequence[Job], config: RunConfig, logs_dir: str | Path) ->
             )
 
 
-def _existing(folder: str | Path) -> Path:
+def existing(folder: str | Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
     path = Path(folder).absolute()
     return next(one for one in (path, *path.parents) if one.exists())
 

@@ -194,7 +194,7 @@ def _work(
     try:
         # Ctrl-C and the loss of the terminal reach every process of it; the owner decides for all.
         with stoppable(ignore=("SIGINT", "SIGHUP")):
-            threading.Thread(target=_end_with_owner, daemon=True).start()
+            threading.Thread(target=end_with_owner, daemon=True).start()
             if gpu is not None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when torch is loaded, hereafter
             from llm_tool.execution.runner import Runner
@@ -204,7 +204,7 @@ def _work(
         raise SystemExit(128 + signal.SIGTERM) from None
 
 
-def _end_with_owner() -> None:
+def end_with_owner() -> None:
     """End this process when its owner is gone: another one may resume its session."""
     owner = multiprocessing.parent_process()
     if owner is not None:

@@ -12,9 +12,10 @@ from llm_tool.config import RunConfig, epochs_for
 from llm_tool.data.columns import Columns
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.loaders import Table
-from llm_tool.events import Scores
+from llm_tool.events import RunEstimated, Scores
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.space import free_space, in_bytes, needed
+from llm_tool.logs.summary import duration
 from llm_tool.plan import Plan, distinct_names
 from llm_tool.studio.theme import QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import plural, shell_word, shorten, visible
@@ -58,8 +59,14 @@ def show_columns(console: Console, columns: Columns) -> None:
     console.print(Text(said), style=QUIET)
 
 
-def show_plan(console: Console, plan: Plan, config: RunConfig, dataset: Dataset) -> None:
-    """Print what a run will do, what is left out, and the command that does the same."""
+def show_plan(
+    console: Console,
+    plan: Plan,
+    config: RunConfig,
+    dataset: Dataset,
+    estimate: RunEstimated | None = None,
+) -> None:
+    """Print what a run will do and take, what is left out, and the command that does the same."""
     rule(console, "Plan")
     show_columns(console, dataset.columns)
     _plan_table(console, plan, config)
@@ -67,6 +74,8 @@ def show_plan(console: Console, plan: Plan, config: RunConfig, dataset: Dataset)
         console.print(Text(visible(note)), style=WARN)
     for line in _how(plan, config):
         console.print(Text(line))
+    for line in _takes(estimate, config) if estimate else ():
+        console.print(Text(visible(line)))
     _show_space(console, plan, config)
     console.print(Text("Same thing without questions:"))
     for line in command_lines(config.command(), console.width - 2):
@@ -132,6 +141,39 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
         yield "Rare classes weigh more in the loss, so that every class weighs the same in sum."
     if config.long_documents == "exclude":
         yield "Texts longer than the model takes are left out."
+
+
+def _takes(estimate: RunEstimated, config: RunConfig) -> Iterator[str]:
+    """Yield what a run was estimated to take, and how many texts are too long for its models."""
+    names = {name for name, _ in estimate.unknown}
+    if estimate.seconds is not None and estimate.memory_bytes is not None:
+        at_most = estimate.seconds_at_most or 0.0
+        longer = f", up to {about(at_most)} if classes are weak" if config.reinforces else ""
+        early = ", or less if it stops early" if config.patience else ""
+        memory = "GPU memory" if estimate.device == "cuda" else "memory"
+        yield (
+            f"About {about(estimate.seconds)}{longer}{early}, "
+            f"{in_bytes(estimate.memory_bytes)} of {memory}, as measured on this machine"
+            f"{', without ' + ', '.join(sorted(names)) if names else ''}."
+        )
+    for name, why in estimate.unknown:
+        yield f"How long {name} takes is not known: {why.rstrip('.')}."
+    several = len(estimate.long_texts) > 1
+    for long in estimate.long_texts:
+        if long.texts:
+            what = "left out" if config.long_documents == "exclude" else "cut"
+            how_many = f"{'' if long.exact else 'About '}{plural(long.texts, 'text')}"
+            verb = "is" if long.texts == 1 else "are"
+            yield (
+                f"{how_many} ({100 * long.share:.1f} %) longer than {long.max_length:,} tokens "
+                f"{verb} {what}{f' for {long.model_name}' if several else ''}."
+            )
+
+
+def about(seconds: float) -> str:
+    """Return an estimated duration as people say it: ``40 s``, ``6 min 10 s``, ``25 min``."""
+    step = 1 if seconds < 60 else 10 if seconds < 600 else 60
+    return duration(max(10, step * round(seconds / step))).removesuffix(" 0 s")
 
 
 def _show_space(console: Console, plan: Plan, config: RunConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from llm_tool.text import visible
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
     from llm_tool.data.dataset import Dataset
+    from llm_tool.events import RunEstimated
     from llm_tool.execution.local import Outcome
     from llm_tool.logs.session import Session
     from llm_tool.plan import Plan
@@ -70,6 +71,36 @@ class Warmup:
         self._thread.join()
 
 
+def measure(
+    plan: Plan,
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    talk: Console,
+    warmup: Warmup | None = None,
+) -> RunEstimated:
+    """Return what a run will take, by a moment of training; see ``estimate``.
+
+    Args:
+        plan: What would be trained.
+        dataset: The rows.
+        config: The settings.
+        talk: The console that says, on a terminal, what the user waits for.
+        warmup: What loads the heavy libraries, if that has begun.
+    """
+    with _status(talk, "Measuring how long it takes"):
+        if warmup is not None:
+            warmup.wait()
+        from llm_tool.execution.estimate import estimate
+
+        return estimate(plan, dataset, config)
+
+
+def _status(talk: Console, what: str) -> AbstractContextManager[object]:
+    """Say what the user waits for, on a terminal and until it is over."""
+    return talk.status(Text(what, style=QUIET)) if talk.is_terminal else nullcontext()
+
+
 def execute(
     plan: Plan,
     dataset: Dataset,
@@ -96,8 +127,7 @@ def execute(
         warmup: What loads the heavy libraries, if that has begun.
         resume: Go on with this run of the session instead of a new one.
     """
-    loading = talk.status(Text("Loading torch", style=QUIET)) if talk.is_terminal else nullcontext()
-    with loading:
+    with _status(talk, "Loading torch"):
         if warmup is not None:
             warmup.wait()
         from llm_tool.execution.local import run_plan

@@ -29,6 +29,7 @@ from llm_tool.studio.ask_training import (
 )
 from llm_tool.studio.draft import SKIP, Draft, Step
 from llm_tool.studio.panels import show_plan
+from llm_tool.studio.runs import measure
 from llm_tool.studio.theme import show_error
 from llm_tool.studio.wizard import BACK, Back
 
@@ -90,7 +91,8 @@ def _confirm(draft: Draft) -> Ready | Back | None:
             draft.settings.update(error.fix)
             return _confirm(draft)
         return BACK
-    show_plan(draft.console, plan, config, dataset)
+    taken = measure(plan, dataset, config, talk=draft.console, warmup=draft.warmup)
+    show_plan(draft.console, plan, config, dataset, taken)
     while True:
         answer = draft.asker.choose(
             "Start?",

@@ -185,11 +185,7 @@ class _Training:
         Args:
             recorded: Epochs that the journals hold of that.
         """
-        torch.set_num_threads(self.settings.threads or _DEFAULT_THREADS)
-        keep_memory()
-        device = best_device()
-        self.model.to(device)
-        precision = self.settings.precision or best_precision(device)
+        device, precision = place(self.model, self.settings)
         self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], precision)
         if self.progress.precision != "float32" and not self.progress.epochs:
             self._initial = weights_of(self.model)
@@ -318,6 +314,15 @@ class _Training:
         kept = best.epoch.training_phase == "reinforced"
         self.emit(summarise(self.job, started.weak, best_of(normal), after, kept=kept))
         return best
+
+
+def place(model: Model, settings: TrainingSettings) -> tuple[torch.device, Precision]:
+    """Put a model where it is trained, with its threads; return where, and in which arithmetic."""
+    torch.set_num_threads(settings.threads or _DEFAULT_THREADS)
+    keep_memory()
+    device = best_device()
+    model.to(device)
+    return device, settings.precision or best_precision(device)
 
 
 def train_epochs(

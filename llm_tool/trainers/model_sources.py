@@ -157,6 +157,15 @@ def check(model: str) -> None:
         _check_hub(model)
 
 
+def is_here(model: str) -> bool:
+    """Tell whether a model's files are on this machine, without asking the hub.
+
+    Raises:
+        StudioError: It is neither a folder nor a hub id.
+    """
+    return model == EMBEDDED or is_folder(model) or _cached(model) is not None
+
+
 def parameter_count(model: str) -> int | None:
     """Return about how many parameters a model has: by its weights here, or by the catalogue."""
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from llm_tool.config import RunConfig
+from llm_tool.config import RunConfig, TrainingSettings
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.tokens import Examples, JobData, Tokenizer, TokenStore
 from llm_tool.events import JobEnded, Observer
@@ -15,7 +15,7 @@ from llm_tool.plan import Job, Parts
 from llm_tool.trainers.bert_base import run_training
 from llm_tool.trainers.model_sources import locate
 from llm_tool.trainers.multi_label_trainer import label_array
-from llm_tool.trainers.pretrained import load_model, load_tokenizer, start_from_shares
+from llm_tool.trainers.pretrained import Model, load_model, load_tokenizer, start_from_shares
 from llm_tool.trainers.reinforcement import class_shares
 
 
@@ -71,6 +71,27 @@ def train_job(
     Raises:
         StudioError: The model cannot be had or loaded, or training fails; see ``run_training``.
     """
+    model, data, settings = prepare_job(job, parts, dataset, encoder, config)
+    return run_training(
+        model,
+        encoder.tokenizer,
+        data,
+        job,
+        settings=settings,
+        session=session,
+        models_dir=config.models_dir,
+        on_event=on_event,
+    )
+
+
+def prepare_job(
+    job: Job, parts: Parts, dataset: Dataset, encoder: Encoder, config: RunConfig
+) -> tuple[Model, JobData, TrainingSettings]:
+    """Return what a job is trained with: its new model, its tokenised rows, its settings.
+
+    Raises:
+        StudioError: The model cannot be had or loaded.
+    """
     store = encoder.tokens
     every = [row for rows in parts.named().values() for row in rows]
     long = store.too_long(every)
@@ -95,13 +116,4 @@ def train_job(
     is_yes_or_no = multi_label or job.task.label_value
     if is_yes_or_no and len(sets["train"]):
         start_from_shares(model, class_shares(job, sets["train"], settings))
-    return run_training(
-        model,
-        encoder.tokenizer,
-        JobData(**sets, cut=len(long - excluded), excluded=len(excluded)),
-        job,
-        settings=settings,
-        session=session,
-        models_dir=config.models_dir,
-        on_event=on_event,
-    )
+    return model, JobData(**sets, cut=len(long - excluded), excluded=len(excluded)), settings
