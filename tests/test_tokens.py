@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_tool.config import make_config
+from llm_tool.data.dataset import load_dataset
 from llm_tool.data.tokens import (
     Examples,
     TokenStore,
@@ -20,6 +24,7 @@ from llm_tool.data.tokens import (
     pad,
     shuffled_batches,
 )
+from llm_tool.trainers.model_trainer import Encoder, Stores
 
 lengths_of = st.lists(st.integers(1, 64), max_size=80).map(lambda n: np.asarray(n, dtype=np.int64))
 
@@ -201,3 +206,24 @@ def test_examples_know_their_lengths() -> None:
     examples = Examples(ids, np.asarray([0, 1, 0]), ["", "", ""], [7, 8, 9], ["a", "b", "c"])
     assert len(examples) == 3
     assert examples.lengths.tolist() == [2, 1, 3]
+
+
+def test_models_with_the_same_tokenizer_share_the_tokens_of_the_texts(
+    tiny_bert: Path, tmp_path: Path, tweets: Path
+) -> None:
+    other, unlike = tmp_path / "other", tmp_path / "unlike"
+    for copy in (other, unlike):
+        shutil.copytree(tiny_bert, copy)
+    described = json.loads((unlike / "tokenizer.json").read_text("utf-8"))
+    described["normalizer"]["lowercase"] = False
+    (unlike / "tokenizer.json").write_text(json.dumps(described), "utf-8")
+    dataset = load_dataset(make_config({"data": str(tweets), "label": "sentiment"}))
+    stores: Stores = {}
+
+    def tokens(model: Path, max_length: int | None = None) -> TokenStore:
+        return Encoder(str(model), dataset, max_length, stores).tokens
+
+    assert tokens(tiny_bert) is tokens(other)
+    assert tokens(tiny_bert) is not tokens(unlike)
+    assert tokens(tiny_bert) is not tokens(tiny_bert, 8)  # others are cut
+    assert Encoder(str(other), dataset, None).tokens is not tokens(other)

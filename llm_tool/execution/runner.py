@@ -14,19 +14,20 @@ from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
 from llm_tool.trainers.device import out_of_memory
-from llm_tool.trainers.model_trainer import Encoder, train_job
+from llm_tool.trainers.model_trainer import Encoder, Stores, train_job
 
 _SMALLER = "Choose a smaller model or --max-length, or fewer --workers."
 
 
 @dataclass
 class Runner:
-    """Trains jobs on one dataset; models' files and tokens are loaded once for all of them."""
+    """Trains jobs on one dataset; files are loaded and texts tokenised once for all of them."""
 
     dataset: Dataset
     config: RunConfig
     session: Session
     encoders: dict[str, Encoder] = field(default_factory=dict)
+    stores: Stores = field(default_factory=dict)
     unusable: dict[str, StudioError] = field(default_factory=dict)
 
     def train(self, job: Job, parts: Parts, on_event: Observer) -> JobEnded | JobFailed:
@@ -37,7 +38,7 @@ class Runner:
             DiskError: Nothing more can be written, whatever the job.
         """
         encoder = self.encoders.setdefault(
-            job.model, Encoder(job.model, self.dataset, self.config.max_length)
+            job.model, Encoder(job.model, self.dataset, self.config.max_length, self.stores)
         )
         try:
             self._find(job.model, encoder)

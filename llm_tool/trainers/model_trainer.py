@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 from llm_tool.config import RunConfig, TrainingSettings
 from llm_tool.data.dataset import Dataset
@@ -18,14 +20,27 @@ from llm_tool.trainers.multi_label_trainer import label_array
 from llm_tool.trainers.pretrained import Model, load_model, load_tokenizer, start_from_shares
 from llm_tool.trainers.reinforcement import class_shares
 
+Stores: TypeAlias = dict[tuple[str, int], TokenStore]
+
 
 class Encoder:
     """A model's files, its tokenizer, and the dataset's tokens under it: loaded once a run."""
 
-    def __init__(self, model: str, dataset: Dataset, max_length: int | None) -> None:
+    def __init__(
+        self, model: str, dataset: Dataset, max_length: int | None, stores: Stores | None = None
+    ) -> None:
+        """Prepare to load a model's files.
+
+        Args:
+            model: Hub id, folder or ``embedded``.
+            dataset: The rows.
+            max_length: Longest text in tokens; by default what the model takes.
+            stores: Tokens under the tokenizers of other models, for models that share one.
+        """
         self._model = model
         self._dataset = dataset
         self._max_length = max_length
+        self._stores = {} if stores is None else stores
 
     @cached_property
     def folder(self) -> Path:
@@ -36,7 +51,10 @@ class Encoder:
     def _loaded(self) -> tuple[Tokenizer, TokenStore]:
         tokenizer, longest = load_tokenizer(self.folder)
         limit = min(self._max_length or longest, longest)
-        return tokenizer, TokenStore(tokenizer, self._dataset.texts, limit)
+        key = _identity(tokenizer), limit
+        if key not in self._stores:
+            self._stores[key] = TokenStore(tokenizer, self._dataset.texts, limit)
+        return tokenizer, self._stores[key]
 
     def load(self) -> None:
         """Find the files and load the tokenizer, if that was not done before.
@@ -55,6 +73,13 @@ class Encoder:
     def tokens(self) -> TokenStore:
         """The tokens of the dataset's rows."""
         return self._loaded[1]
+
+
+def _identity(tokenizer: Tokenizer) -> str:
+    """Return what two tokenizers share that cut every text alike."""
+    to_str = getattr(getattr(tokenizer, "backend_tokenizer", None), "to_str", None)
+    described: str = to_str() if to_str else f"{id(tokenizer)}"
+    return hashlib.sha256(described.encode()).hexdigest()
 
 
 def train_job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -62,3 +63,24 @@ def token_count(texts: list[str]) -> int:
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     return sum(map(len, tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"]))
+
+
+@cache
+def bert_base() -> str:
+    """Return a temporary folder with a BERT-base of random weights and the embedded tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    folder = tempfile.mkdtemp(prefix="bert-base-")
+    tokenizer = AutoTokenizer.from_pretrained(model_folder())
+    tokenizer.save_pretrained(folder)
+    BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer))).save_pretrained(folder)
+    return folder
+
+
+def weights_of(folder: str) -> int:
+    """Return how many of a model's weights every token is multiplied with: all but embeddings."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder)
+    every = {name: p.numel() for name, p in model.named_parameters()}
+    return sum(n for name, n in every.items() if "embeddings" not in name and "pooler" not in name)

@@ -5,7 +5,12 @@
 Each way runs in a process of its own, in alternating order, ``--repeats`` times; the medians are
 compared. Speed is real (unpadded) training tokens a second, of the training part alone. The limit
 is what this machine's float32 matrix product reaches in the same run, at 6 operations a weight and
-token, embeddings left out. About ten minutes on two cores. Needs the extra ``benchmark``.
+token, embeddings left out. Twenty minutes on two cores. Needs the extra ``benchmark``.
+
+    python -m tests.benchmarks.speed --bert-base --precision bfloat16 --documents 6400
+
+On a GPU: a BERT-base of random weights, made on the spot, and the limit of the GPU's product in
+that precision. AugmentedSocialScientist has no bfloat16.
 """
 
 from __future__ import annotations
@@ -20,27 +25,29 @@ from dataclasses import replace
 from importlib.util import find_spec
 from statistics import median
 
-from tests.benchmarks.corpus import mixed_texts, model_folder, token_count
+from tests.benchmarks.corpus import bert_base, mixed_texts, model_folder, token_count, weights_of
 from tests.benchmarks.ways import WAYS, Measured, Work, measure
 
-WEIGHTS = 10.6e6  # of MiniLM-L6, without its embeddings
 NEEDS = {
     "Trainer": "accelerate",
     "Trainer, grouped by length": "accelerate",
     "AugmentedSocialScientist": "augmentedsocialscientist",
 }
 _PRODUCT = """
-import time, torch
-a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+import sys, time, torch
+gpu = torch.cuda.is_available()
+size, dtype = 8192 if gpu else 2048, getattr(torch, sys.argv[1]) if gpu else torch.float32
+a, b = (torch.randn(size, size, dtype=dtype, device="cuda" if gpu else "cpu") for _ in range(2))
 def once():
-    started = time.perf_counter(); a @ b; return time.perf_counter() - started
-print(2 * 2048**3 / min(once() for _ in range(30)))
+    started = time.perf_counter(); a @ b; torch.cuda.synchronize() if gpu else None
+    return time.perf_counter() - started
+print(2 * size**3 / min(once() for _ in range(30)))
 """
 
 
-def product_limit() -> float:
-    """Return the operations a second that torch's float32 matrix product reaches here."""
-    command = [sys.executable, "-c", _PRODUCT]
+def product_limit(precision: str) -> float:
+    """Return the operations a second that torch's matrix product reaches: on a CPU in float32."""
+    command = [sys.executable, "-c", _PRODUCT, precision]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -59,7 +66,7 @@ def side_by_side(
     seen: dict[str, list[Measured]] = defaultdict(list)
     limits = []
     for repeat in range(repeats):
-        limits.append(product_limit())
+        limits.append(product_limit(next(iter(work.values())).precision or "float32"))
         names = list(work) if repeat % 2 == 0 else list(work)[::-1]
         for name in names:
             seen[name].append(measure(name.partition(" in ")[0], work[name]))
@@ -68,8 +75,15 @@ def side_by_side(
     return seen, limits
 
 
-def table(seen: dict[str, list[Measured]], tokens: int, limit: float) -> None:
-    """Print the medians, as a table in Markdown; ratios are of the medians."""
+def table(seen: dict[str, list[Measured]], tokens: int, limit: float, weights: float) -> None:
+    """Print the medians, as a table in Markdown; ratios are of the medians.
+
+    Args:
+        seen: What was measured of each way, ours first.
+        tokens: Real tokens of the texts.
+        limit: Operations a second.
+        weights: Of the model, without its embeddings.
+    """
     seconds = {name: median(own.seconds for own in runs) for name, runs in seen.items()}
     memory = {name: median(own.peak_gb for own in runs) for name, runs in seen.items()}
     first = next(iter(seen))
@@ -80,7 +94,7 @@ def table(seen: dict[str, list[Measured]], tokens: int, limit: float) -> None:
         spread = f"{min(r.seconds for r in runs):.1f}–{max(r.seconds for r in runs):.1f}"
         print(
             f"| {name} | {seconds[name]:.1f} ({spread}) | {speed:,.0f} "
-            f"| {seconds[name] / seconds[first]:.1f} | {6 * WEIGHTS * speed / limit:.0%} "
+            f"| {seconds[name] / seconds[first]:.1f} | {6 * weights * speed / limit:.0%} "
             f"| {memory[name]:.2f} GB, {memory[name] / memory[first]:.1f} times |"
         )
 
@@ -90,19 +104,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bert-base", action="store_true", help="In place of MiniLM-L6.")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     arguments = parser.parse_args()
     train = mixed_texts(arguments.documents)
-    work = Work(train, mixed_texts(40, seed=1), model_folder())
+    folder = bert_base() if arguments.bert_base else model_folder()
+    work = Work(train, mixed_texts(40, seed=1), folder, precision=arguments.precision)
     tokens = token_count(train[0])
     ours = "llm-tool"
-    works = {ours: work} | {f"{ours} in float32": replace(work, precision="float32")}
+    works = {ours: work}
+    if arguments.precision is None:
+        works[f"{ours} in float32"] = replace(work, precision="float32")
     works |= {way: work for way in available(arguments.ways) if way != ours}
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     seen, limits = side_by_side(works, arguments.repeats)
     limit = median(limits)
     print(f"{arguments.documents} texts, {tokens:,} tokens; limit {limit / 1e9:.0f} GFLOP/s")
-    table(seen, tokens, limit)
+    table(seen, tokens, limit, weights_of(folder))
 
 
 if __name__ == "__main__":
