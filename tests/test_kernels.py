@@ -125,6 +125,18 @@ def test_dropout_keeps_its_share_scales_it_and_gives_the_same_gradient(p: float)
         assert own == pytest.approx(p, abs=5 * (4 * p * (1 - p) / values.numel()) ** 0.5)
 
 
+def test_they_are_called_as_torchs_functions_are_by_name_too() -> None:
+    values, weight = torch.randn(2, 5), torch.randn(3, 5)
+    with Kernels():
+        product = functional.linear(input=values, weight=weight, bias=None)
+        dropped = functional.dropout(input=values, p=0.5, training=False)
+        seen = functional.scaled_dot_product_attention(query=values, key=values, value=values)
+    torch.testing.assert_close(product, functional.linear(values, weight))
+    assert torch.equal(dropped, values)
+    expected = functional.scaled_dot_product_attention(values, values, values)
+    torch.testing.assert_close(seen, expected)
+
+
 def test_dropout_is_seeded_differs_from_draw_to_draw_and_is_off_when_not_training() -> None:
     values = torch.ones(64, 64)
     torch.manual_seed(1)

@@ -119,8 +119,9 @@ def _probing(workers: int) -> Iterator[_Measure]:
 
 
 def _probe(trial: _Trial) -> Probe:
+    from llm_tool.trainers.kernels import release_memory
     from llm_tool.trainers.model_trainer import Encoder
-    from llm_tool.trainers.probe import probe, release_memory
+    from llm_tool.trainers.probe import probe
 
     config, folder = trial.config, existing(trial.config.logs_dir)
     if not os.access(folder, os.W_OK):

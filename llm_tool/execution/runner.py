@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
 from llm_tool.trainers.device import out_of_memory
+from llm_tool.trainers.kernels import release_memory
 from llm_tool.trainers.model_trainer import Encoder, Stores, train_job
 
 _SMALLER = "Choose a smaller model or --max-length, or fewer --workers."
@@ -48,7 +48,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - reported; the other jobs go on
             return self._failure(job, error)
         finally:
-            gc.collect()  # a model is large, and its graph holds cycles
+            release_memory()
 
     def _find(self, model: str, encoder: Encoder) -> None:
         """Fail for a model that cannot be had, the second time without looking for it again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from llm_tool.config import Precision
+from llm_tool.trainers.kernels import release_memory
 
 # Padded tokens in one forward pass. On a CPU small pieces stay in the cache; a GPU wants large
 # ones. The effective batch does not depend on it: gradients are accumulated to batch_size.
@@ -93,7 +93,5 @@ def with_less_memory(budget: int, longest: int, attempt: Callable[[int], T]) -> 
             if not out_of_memory(error) or budget <= longest:
                 raise
         # Only here is what the attempt held let go: while an error is handled, it holds it.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         budget //= 2

@@ -7,6 +7,7 @@ same up to rounding and other random numbers. The model stays as it is, and so d
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -37,17 +38,17 @@ class Kernels(TorchFunctionMode):
 
 
 def dropout(
-    values: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> torch.Tensor:
     """Do what ``torch.nn.functional.dropout`` does, with four random numbers from one draw.
 
     Numbers of 16 bits make ``p`` exact to 1/65,536; the scale is that of the rounded ``p``.
     """
     dropped = round(p * _LEVELS)
-    if not training or not 0 < dropped < _LEVELS or values.device.type != "cpu":
-        return functional.dropout(values, p, training, inplace)
+    if not training or not 0 < dropped < _LEVELS or input.device.type != "cpu":
+        return functional.dropout(input, p, training, inplace)
     apply: Callable[..., torch.Tensor] = _Dropout.apply
-    return apply(values, dropped)
+    return apply(input, dropped)
 
 
 class _Dropout(torch.autograd.Function):
@@ -70,18 +71,18 @@ class _Dropout(torch.autograd.Function):
 
 
 def linear(
-    values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Do what ``torch.nn.functional.linear`` does, in float32 with oneDNN where that is faster.
 
     Eager torch multiplies float32 matrices with MKL, which takes half of the vector units of
     processors that are not its maker's.
     """
-    ours = values.dtype == weight.dtype == torch.float32 and values.device.type == "cpu"
+    ours = input.dtype == weight.dtype == torch.float32 and input.device.type == "cpu"
     if not ours or torch.is_autocast_enabled("cpu") or not _onednn_is_faster():
-        return functional.linear(values, weight, bias)
+        return functional.linear(input, weight, bias)
     apply: Callable[..., torch.Tensor] = _Linear.apply
-    return apply(values, weight, bias)
+    return apply(input, weight, bias)
 
 
 @cache
@@ -170,11 +171,28 @@ _OWN: dict[Any, Callable[..., torch.Tensor]] = {
 def keep_memory() -> None:
     """Keep freed memory for the next piece, in place of giving it back to the system each time.
 
-    Large tensors are otherwise mapped and zeroed page by page for every operation. Only glibc has
-    these settings; what a process takes at most stays the same.
+    Large tensors are otherwise mapped, and zeroed page by page, for every operation. Only glibc has
+    these settings.
     """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
-            libc.mallopt(_MMAP_THRESHOLD, 2**30)
-            libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def release_memory() -> None:
+    """Give back to the system, and to the GPU, what is not in use any more."""
+    gc.collect()  # a model is large, and its graph holds cycles
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import threading
 import time
@@ -279,13 +278,6 @@ def _as_it_was() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         set_random_state(device, states)
-
-
-def release_memory() -> None:
-    """Give back what a probe held, so that a run finds it free."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from statistics import mean, stdev
 import pandas as pd
 
 from tests.benchmarks.corpus import model_folder
-from tests.benchmarks.ways import Rows, Work, measure
+from tests.benchmarks.ways import WAYS, Rows, Work, measure
 
 ROWS_PER_INTENT = 20
+DEFAULT = ["llm-tool", "llm-tool with attention dropout", "Trainer"]
 
 
 def part(frame: pd.DataFrame, label: str, name: str) -> Rows:
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("intent", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="Data whose name begins so.")
-    parser.add_argument("--ways", nargs="+", default=["llm-tool", "Trainer"])
+    parser.add_argument("--ways", nargs="+", default=DEFAULT, choices=list(WAYS))
     arguments = parser.parse_args()
     print("| data | way | macro F1 of each seed | mean | standard deviation |")
     print("| --- | --- | --- | --- | --- |")

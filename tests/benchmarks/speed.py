@@ -20,13 +20,12 @@ import os
 import platform
 import subprocess
 import sys
-from collections import defaultdict
 from dataclasses import replace
 from importlib.util import find_spec
 from statistics import median
 
 from tests.benchmarks.corpus import bert_base, mixed_texts, model_folder, token_count, weights_of
-from tests.benchmarks.ways import WAYS, Measured, Work, measure
+from tests.benchmarks.ways import Measured, Work, measure
 
 NEEDS = {
     "Trainer": "accelerate",
@@ -60,16 +59,15 @@ def available(ways: list[str]) -> list[str]:
 
 
 def side_by_side(
-    work: dict[str, Work], repeats: int
+    works: dict[str, tuple[str, Work]], repeats: int
 ) -> tuple[dict[str, list[Measured]], list[float]]:
     """Return what each way took in each repeat, and the limits measured beside them."""
-    seen: dict[str, list[Measured]] = defaultdict(list)
+    seen: dict[str, list[Measured]] = {name: [] for name in works}  # in this order
     limits = []
     for repeat in range(repeats):
-        limits.append(product_limit(next(iter(work.values())).precision or "float32"))
-        names = list(work) if repeat % 2 == 0 else list(work)[::-1]
-        for name in names:
-            seen[name].append(measure(name.partition(" in ")[0], work[name]))
+        limits.append(product_limit(next(iter(works.values()))[1].precision or "float32"))
+        for name in list(works)[:: 1 if repeat % 2 == 0 else -1]:
+            seen[name].append(measure(*works[name]))
             own = seen[name][-1]
             print(f"  {repeat + 1} {name}: {own.seconds:.1f} s, {own.peak_gb:.2f} GB", flush=True)
     return seen, limits
@@ -106,17 +104,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bert-base", action="store_true", help="In place of MiniLM-L6.")
     parser.add_argument("--precision", choices=("float32", "bfloat16"))
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="+", default=list(NEEDS), choices=list(NEEDS))
     arguments = parser.parse_args()
     train = mixed_texts(arguments.documents)
     folder = bert_base() if arguments.bert_base else model_folder()
     work = Work(train, mixed_texts(40, seed=1), folder, precision=arguments.precision)
     tokens = token_count(train[0])
-    ours = "llm-tool"
-    works = {ours: work}
+    works = {"llm-tool": ("llm-tool", work)}
     if arguments.precision is None:
-        works[f"{ours} in float32"] = replace(work, precision="float32")
-    works |= {way: work for way in available(arguments.ways) if way != ours}
+        single = replace(work, precision="float32")
+        works["llm-tool in float32"] = "llm-tool", single
+        works["the same with torch's products"] = "llm-tool with torch's products", single
+    works |= {way: (way, work) for way in available(arguments.ways)}
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     seen, limits = side_by_side(works, arguments.repeats)
     limit = median(limits)

@@ -102,6 +102,26 @@ def ours(work: Work, folder: Path) -> tuple[float, float]:
     return sum(epoch.seconds for epoch in epochs), epochs[-1].scores.f1_macro
 
 
+def ours_with_attention_dropout(work: Work, folder: Path) -> tuple[float, float]:
+    """Train as we do, but with the dropout of attention weights that models ask for."""
+    from torch.nn import functional
+
+    from llm_tool.trainers import kernels
+
+    kernels._OWN.pop(functional.scaled_dot_product_attention)
+    return ours(work, folder)
+
+
+def ours_with_torchs_products(work: Work, folder: Path) -> tuple[float, float]:
+    """Train as we do, but with torch's own linear layers: what the limit is measured with."""
+    from torch.nn import functional
+
+    from llm_tool.trainers import kernels
+
+    kernels._OWN.pop(functional.linear)
+    return ours(work, folder)
+
+
 def trainer(work: Work, folder: Path) -> tuple[float, float]:
     """Train with transformers' Trainer as its documentation does: padded batch by batch."""
     return _trainer(work, folder)
@@ -184,6 +204,8 @@ def augmented_social_scientist(work: Work, folder: Path) -> tuple[float, float]:
 
 WAYS: dict[str, Callable[[Work, Path], tuple[float, float]]] = {
     "llm-tool": ours,
+    "llm-tool with attention dropout": ours_with_attention_dropout,
+    "llm-tool with torch's products": ours_with_torchs_products,
     "Trainer": trainer,
     "Trainer, grouped by length": trainer_grouped,
     "AugmentedSocialScientist": augmented_social_scientist,
