@@ -214,9 +214,9 @@ def test_models_with_the_same_tokenizer_share_the_tokens_of_the_texts(
     other, unlike = tmp_path / "other", tmp_path / "unlike"
     for copy in (other, unlike):
         shutil.copytree(tiny_bert, copy)
-    described = json.loads((unlike / "tokenizer.json").read_text("utf-8"))
-    described["normalizer"]["lowercase"] = False
-    (unlike / "tokenizer.json").write_text(json.dumps(described), "utf-8")
+    settings = json.loads((unlike / "tokenizer_config.json").read_text("utf-8"))
+    settings["do_lower_case"] = False
+    (unlike / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     dataset = load_dataset(make_config({"data": str(tweets), "label": "sentiment"}))
     stores: Stores = {}
 
