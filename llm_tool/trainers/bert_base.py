@@ -54,12 +54,10 @@ from llm_tool.trainers.checkpoint import (
 from llm_tool.trainers.device import (
     TOKEN_BUDGET,
     autocast,
-    best_device,
-    best_precision,
+    place,
     with_less_memory,
 )
 from llm_tool.trainers.forward import forward, outputs_of, predict_logits, sum_losses, to_tensor
-from llm_tool.trainers.kernels import keep_memory
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
     Course,
@@ -80,8 +78,6 @@ from llm_tool.trainers.scoring import (
     with_cost,
 )
 from llm_tool.trainers.steps import Steps, make_steps
-
-_DEFAULT_THREADS = torch.get_num_threads()
 
 
 def run_training(
@@ -314,15 +310,6 @@ class _Training:
         kept = best.epoch.training_phase == "reinforced"
         self.emit(summarise(self.job, started.weak, best_of(normal), after, kept=kept))
         return best
-
-
-def place(model: Model, settings: TrainingSettings) -> tuple[torch.device, Precision]:
-    """Put a model where it is trained, with its threads; return where, and in which arithmetic."""
-    torch.set_num_threads(settings.threads or _DEFAULT_THREADS)
-    keep_memory()
-    device = best_device()
-    model.to(device)
-    return device, settings.precision or best_precision(device)
 
 
 def train_epochs(

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from llm_tool.config import Precision
-from llm_tool.trainers.kernels import release_memory
+from llm_tool.config import Precision, TrainingSettings
+from llm_tool.trainers.kernels import keep_memory, release_memory
 
 # Padded tokens in one forward pass. On a CPU small pieces stay in the cache; a GPU wants large
 # ones. The effective batch does not depend on it: gradients are accumulated to batch_size.
 TOKEN_BUDGET = {"cpu": 1024, "mps": 8192, "cuda": 32768}
+
+_DEFAULT_THREADS = torch.get_num_threads()
 
 T = TypeVar("T")
 
@@ -37,6 +39,15 @@ def best_precision(device: torch.device) -> Precision:
     else:
         native = False
     return "bfloat16" if native else "float32"
+
+
+def place(model: torch.nn.Module, settings: TrainingSettings) -> tuple[torch.device, Precision]:
+    """Put a model where it is trained, with its threads; return where, and in which arithmetic."""
+    torch.set_num_threads(settings.threads or _DEFAULT_THREADS)
+    keep_memory()
+    device = best_device()
+    model.to(device)
+    return device, settings.precision or best_precision(device)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

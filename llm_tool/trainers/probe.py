@@ -22,9 +22,15 @@ from llm_tool.data.tokens import Examples, Tokenizer, TokenStore
 from llm_tool.errors import StudioError
 from llm_tool.events import BatchEnded, Event
 from llm_tool.plan import Job, Parts
-from llm_tool.trainers.bert_base import place, train_epochs
+from llm_tool.trainers.bert_base import train_epochs
 from llm_tool.trainers.checkpoint import CHECKPOINT, Best, Checkpoint, Progress, weights_of
-from llm_tool.trainers.device import TOKEN_BUDGET, best_device, random_state, set_random_state
+from llm_tool.trainers.device import (
+    TOKEN_BUDGET,
+    best_device,
+    place,
+    random_state,
+    set_random_state,
+)
 from llm_tool.trainers.forward import outputs_of, predict_logits
 from llm_tool.trainers.model_trainer import Encoder, prepare_job
 from llm_tool.trainers.pretrained import Model
