@@ -149,11 +149,44 @@ def test_dropout_is_seeded_differs_from_draw_to_draw_and_is_off_when_not_trainin
     assert not dropout(values, 1.0).any()
 
 
-def test_the_libraries_are_told_to_share_the_processor_unless_the_user_says_otherwise() -> None:
-    """OpenMP reads it when it is loaded, so it has to be there before torch is."""
-    code = "import os, sys, llm_tool; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
-    for given, expected in (({}, "1000 False"), ({"GOMP_SPINCOUNT": "7"}, "7 False")):
-        kept = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GOMP_SPINCOUNT", "1000"),
+        ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"),
+        ("LRU_CACHE_CAPACITY", "16"),
+    ],
+)
+def test_libraries_are_told_to_share_and_to_forget_unless_the_user_says_otherwise(
+    name: str, value: str
+) -> None:
+    """They read it when they are loaded, so it has to be there before torch is."""
+    code = f"import os, sys, llm_tool; print(os.environ[{name!r}], 'torch' in sys.modules)"
+    for given, expected in (({}, f"{value} False"), ({name: "7"}, "7 False")):
+        kept = {k: v for k, v in os.environ.items() if k != name}
         command = [sys.executable, "-c", code]
         said = subprocess.run(command, env=kept | given, capture_output=True, text=True, check=True)
         assert said.stdout.strip() == expected
+
+
+_KEPT = """
+import psutil, torch
+from llm_tool.trainers.kernels import keep_memory, release_memory
+keep_memory()
+held = lambda: psutil.Process().memory_info().rss / 1e6
+tensors = [torch.ones(250_000) for _ in range(200)]  # of one megabyte each
+full = held()
+del tensors
+kept = held()
+release_memory()
+print(full - kept, full - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has these settings")
+def test_freed_memory_is_kept_for_the_next_piece_and_given_back_after_the_job() -> None:
+    command = [sys.executable, "-c", _KEPT]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    at_once, after = map(float, said.split())
+    assert at_once < 50
+    assert after > 150

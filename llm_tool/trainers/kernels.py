@@ -137,9 +137,9 @@ def attention(
 ) -> torch.Tensor:
     """Do what ``scaled_dot_product_attention`` does, without dropout of the attention weights.
 
-    That dropout keeps torch from its fused kernels and brought no better scores; on all devices,
-    so that a model is regularised alike everywhere. In bfloat16 on a CPU the backward pass of the
-    fused kernel takes several times as long as plain products.
+    That dropout keeps torch from its fused kernel on CPUs; it is left out on all devices, so that a
+    model is regularised alike everywhere. In bfloat16 on a CPU the backward pass of the fused
+    kernel takes several times as long as plain products.
     """
     plain = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     if not plain or is_causal or more:

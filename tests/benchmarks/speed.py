@@ -54,7 +54,7 @@ def available(ways: list[str]) -> list[str]:
     """Return the ways whose packages are installed, and say which are not."""
     for way in ways:
         if way in NEEDS and find_spec(NEEDS[way]) is None:
-            print(f"left out: {way} ({NEEDS[way]} is not installed)")
+            print(f"left out: {way} ({NEEDS[way]} is not installed; it is in the extra benchmark)")
     return [way for way in ways if way not in NEEDS or find_spec(NEEDS[way])]
 
 
