@@ -165,7 +165,7 @@ class RunConfig(TrainingSettings):
     workers: int | None = Field(
         None,
         ge=1,
-        description="Jobs trained at the same time. Default: 1; distributed: by cores and GPUs.",
+        description="Jobs trained at the same time. Default: by the plan, cores, memory and GPUs.",
     )
     logs_dir: str = Field("training_logs", description="Folder of the logs.")
     models_dir: str = Field("models", description="Folder of the trained models.")

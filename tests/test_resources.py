@@ -4,45 +4,90 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
 
-from llm_tool.config import make_config
+from llm_tool.config import ModeName, make_config
 from llm_tool.execution.resources import share_out, usable_cores, visible_gpus
+from llm_tool.plan import Job, Parts, Plan, Task
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
-    """Return a function that gives the machine cores, free memory (in GB) and GPUs."""
+    """Return a function that gives the machine cores, memory (in GB) and GPUs."""
 
-    def give(cores: int = 8, memory: float = 64, gpus: str = "") -> None:
+    def give(cores: int = 8, memory: float = 256, free: float = 256, gpus: str = "") -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-        free = SimpleNamespace(available=memory * 1e9)
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+        bytes_of_it = SimpleNamespace(total=memory * 1e9, available=free * 1e9)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: bytes_of_it)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
 
     give()
     return give
 
 
-def shares(jobs: int = 20, **keys: object) -> tuple[int | None, int | None]:
-    config = share_out(make_config(keys), jobs)
+def shares(
+    jobs: int = 20, rows: int = 5_000, model: str = "embedded", **keys: object
+) -> tuple[int | None, int | None]:
+    every = tuple(Job(Task(f"key{i}"), model, "a-model") for i in range(jobs))
+    plan = Plan("quick", every, (Parts(range(rows)),) * jobs)
+    config = share_out(make_config(keys), plan)
     return config.workers, config.threads
 
 
-def test_distributed_takes_a_worker_for_two_cores_and_shares_them_out(machine: Any) -> None:  # noqa: ANN401
-    assert shares(mode="distributed") == (4, 2)
-    machine(cores=2)
-    assert shares(mode="distributed") == (1, None)
-    machine(cores=1)
-    assert shares(mode="distributed") == (1, None)
-    machine(cores=5)
-    assert shares(mode="distributed") == (2, 2)
+@pytest.mark.parametrize("mode", get_args(ModeName))
+@pytest.mark.parametrize(
+    ("cores", "jobs", "expected"),
+    [
+        (1, 20, (1, None)),
+        (2, 1, (1, None)),
+        (2, 2, (2, 1)),
+        (2, 3, (1, None)),  # the third job would have one of two cores
+        (2, 20, (2, 1)),
+        (8, 20, (4, 2)),  # with more, the last round would have too few
+        (8, 8, (8, 1)),
+        (8, 4, (4, 2)),
+        (8, 56, (8, 1)),
+        (16, 24, (8, 2)),
+        (64, 100, (50, 1)),
+    ],
+)
+def test_many_jobs_get_the_workers_that_train_them_soonest_in_every_mode(
+    machine: Any,  # noqa: ANN401
+    mode: str,
+    cores: int,
+    jobs: int,
+    expected: tuple[int, int | None],
+) -> None:
+    machine(cores=cores)
+
+    assert shares(jobs, mode=mode) == expected
 
 
-@pytest.mark.parametrize(("memory", "workers"), [(64, 4), (7, 3), (4.1, 2), (3, 1), (0.5, 1)])
+def test_a_run_that_is_shorter_than_the_start_of_workers_has_none(machine: Any) -> None:  # noqa: ANN401
+    assert shares(jobs=20, rows=100) == (4, 2)  # five epochs of few rows
+    assert shares(jobs=20, rows=99) == (1, None)
+    assert shares(jobs=20, rows=100, epochs=4) == (1, None)
+    machine(gpus="0,1")
+    assert shares(jobs=20, rows=99) == (1, None)
+
+
+def test_what_is_given_is_kept(machine: Any) -> None:  # noqa: ANN401
+    machine(cores=8)
+    assert shares(threads=3) == (2, 3)
+    assert shares(threads=8) == (1, 8)
+    assert shares(workers=1) == (1, None)
+    assert shares(workers=2) == (2, 4)
+    assert shares(workers=2, threads=3) == (2, 3)
+    assert shares(jobs=2, workers=16) == (2, 4)
+    assert shares(jobs=30, rows=1, workers=16) == (16, 1)
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers"), [(64, 8), (12.4, 8), (12.3, 7), (3.1, 2), (3, 1), (0.5, 1)]
+)
 def test_there_are_no_more_workers_than_fit_into_memory(
     machine: Any,  # noqa: ANN401
     memory: float,
@@ -50,41 +95,33 @@ def test_there_are_no_more_workers_than_fit_into_memory(
 ) -> None:
     machine(memory=memory)
 
-    assert shares(mode="distributed")[0] == workers
+    assert shares(jobs=56)[0] == workers
 
 
-@pytest.mark.parametrize("mode", ["quick", "benchmark", "custom", "hybrid", "reinforced"])
-@pytest.mark.parametrize("gpus", ["", "0,1,2"])
-def test_the_other_modes_train_one_job_after_the_other_unless_told(
-    machine: Any,  # noqa: ANN401
-    mode: str,
-    gpus: str,
-) -> None:
-    machine(gpus=gpus)
-
-    assert shares(mode=mode) == (1, None)
-    assert shares(mode=mode, threads=3) == (1, 3)
-    assert shares(mode=mode, workers=2) == (2, 4)
-    assert shares(mode=mode, workers=2, threads=3) == (2, 3)
+def test_a_large_model_takes_more_memory_than_a_small_one(machine: Any) -> None:  # noqa: ANN401
+    machine(memory=20)
+    assert shares(jobs=56)[0] == 8
+    assert shares(jobs=56, model="FacebookAI/xlm-roberta-base")[0] == 2
+    assert shares(jobs=56, model="somebody/unknown")[0] == 4
 
 
-def test_there_are_never_more_workers_than_jobs(machine: Any) -> None:  # noqa: ANN401
-    assert shares(jobs=3, mode="distributed") == (3, 2)
-    assert shares(jobs=1, mode="distributed") == (1, None)
-    assert shares(jobs=2, mode="quick", workers=16) == (2, 4)
-    assert shares(jobs=30, mode="quick", workers=16) == (16, 1)
+def test_memory_in_use_takes_workers_but_leaves_the_threads(machine: Any) -> None:  # noqa: ANN401
+    machine(free=5)
+
+    assert shares(jobs=56) == (3, 1)
+    assert shares(jobs=56, workers=8) == (8, 1)
 
 
 @pytest.mark.parametrize(
     ("visible", "gpus"),
     [("0", 1), ("0,1", 2), ("GPU-3a, GPU-4b ,GPU-5c", 3), ("", 0), ("-1", 0)],
 )
-def test_distributed_takes_a_worker_for_each_gpu(machine: Any, visible: str, gpus: int) -> None:  # noqa: ANN401
-    machine(memory=1, gpus=visible)
+def test_there_is_a_worker_for_each_gpu(machine: Any, visible: str, gpus: int) -> None:  # noqa: ANN401
+    machine(memory=1, free=1, gpus=visible)
     assert len(visible_gpus()) == gpus
     assert all(name == name.strip() for name in visible_gpus())
 
-    assert shares(mode="distributed")[0] == (gpus or 1)
+    assert shares()[0] == (gpus or 1)
 
 
 def test_the_cores_are_those_that_the_process_may_use() -> None:

@@ -65,7 +65,7 @@ def estimate(plan: Plan, dataset: Dataset, config: RunConfig) -> RunEstimated:
     Raises:
         KeyboardInterrupt: The user stopped it.
     """
-    config = share_out(config, len(plan.jobs))
+    config = share_out(config, plan)
     owner = psutil.Process().memory_info().rss if config.workers != 1 else 0
     trials = _trials(plan, dataset, config)
     probes: dict[str, Probe] = {}

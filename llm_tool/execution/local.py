@@ -69,7 +69,7 @@ def run_plan(
         StoppedError: It cannot be written any more; the run can be resumed.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
     """
-    config = share_out(config, len(plan.jobs))
+    config = share_out(config, plan)
     about = {"name": dataset.name, "sha256": dataset.sha256}
     if resume is None:
         todo: Sequence[Job] = plan.jobs

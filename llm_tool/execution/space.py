@@ -10,7 +10,6 @@ from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
-from llm_tool.execution.resources import share_out
 from llm_tool.plan import Job
 from llm_tool.text import visible
 from llm_tool.trainers.model_sources import parameter_count
@@ -30,10 +29,14 @@ class Space:
 
 
 def needed(jobs: Sequence[Job], config: RunConfig) -> Space:
-    """Return the space for jobs; a model whose size nobody knows before its download counts 0."""
+    """Return the space for jobs; a model whose size nobody knows before its download counts 0.
+
+    Args:
+        jobs: What is to be trained.
+        config: The settings, workers decided.
+    """
     sizes = {model: _NUMBER * (parameter_count(model) or 0) for model in {j.model for j in jobs}}
-    workers = share_out(config, len(jobs)).workers or 1
-    largest = sorted((sizes[job.model] for job in jobs), reverse=True)[:workers]
+    largest = sorted((sizes[job.model] for job in jobs), reverse=True)[: config.workers or 1]
     return Space(sum(sizes[job.model] for job in jobs), _CHECKPOINT * sum(largest))
 
 

@@ -8,14 +8,11 @@ from llm_tool.config import make_config
 from llm_tool.config_files import parse_assignment
 from llm_tool.data.dataset import load_dataset
 from llm_tool.errors import StudioError
-from llm_tool.execution.resources import share_out
 from llm_tool.modes.build import MULTI_CLASS, by_values
 from llm_tool.studio.draft import SKIP, Draft, keep
 from llm_tool.studio.theme import Column, print_table, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import plural, shorten, visible
-
-_MANY_JOBS = 1000  # for asking how many workers there would be, before the plan is made
 
 
 def ask_strategy(draft: Draft) -> object:
@@ -75,9 +72,8 @@ def ask_workers(draft: Draft) -> object:
     """Ask how many jobs are trained at the same time."""
     if draft.settings.get("shared_encoder"):
         return SKIP
-    usual = share_out(make_config({"mode": draft.settings["mode"]}), _MANY_JOBS).workers
     return ask_setting(
-        draft, "workers", f"How many models at the same time? (empty: {usual} on this machine)"
+        draft, "workers", "How many models at the same time? (empty: what trains them soonest)"
     )
 
 

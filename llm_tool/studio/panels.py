@@ -72,11 +72,12 @@ def show_plan(
     _plan_table(console, plan, config)
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
-    for line in _how(plan, config):
+    decided = share_out(config, plan)
+    for line in _how(plan, decided):
         console.print(Text(line))
     for line in _takes(estimate, config) if estimate else ():
         console.print(Text(visible(line)))
-    _show_space(console, plan, config)
+    _show_space(console, plan, decided)
     console.print(Text("Same thing without questions:"))
     for line in command_lines(config.command(), console.width - 2):
         console.print(Text(f"  {line}", style=STRONG), soft_wrap=True)
@@ -124,11 +125,10 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
     if trained != [config.seed]:
         seeds = f"seed{'s' * (len(trained) > 1)} {', '.join(map(str, trained))}"
         seeds += f", split by seed {config.seed}"
-    decided = share_out(config, len(plan.jobs))
     at_once = ""
-    if decided.workers and decided.workers > 1:
-        threads = plural(decided.threads or 1, "thread")
-        at_once = f", {decided.workers} at a time with {threads} each"
+    if config.workers and config.workers > 1:
+        threads = plural(config.threads or 1, "thread")
+        at_once = f", {config.workers} at a time with {threads} each"
     yield f"{jobs}, {seeds}{at_once}."
     if config.reinforces:
         yield (

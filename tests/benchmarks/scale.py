@@ -3,9 +3,10 @@
     python -m tests.benchmarks.scale growth | plan | overhead
 
 ``growth``: one epoch over 400, 1,600 and 6,400 texts of mixed length: tokens a second and peak
-memory. ``plan``: twelve label columns and two models, as ``llm-tool train benchmark``: the whole
-process against the training, and against training and scoring, of its jobs. ``overhead``: the share
-of a run's time in records, journals, CSVs, checkpoints and display. Two to six minutes each.
+memory. ``plan``: twelve label columns and two models, as ``llm-tool train benchmark``, one job
+after the other and with the usual workers: the whole process against the training of its jobs.
+``overhead``: the share of a run's time in records, journals, CSVs, checkpoints and display. Two to
+ten minutes each.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.corpus import CLASSES, mixed_texts, model_folder, token_count
+from tests.benchmarks.corpus import (
+    CLASSES,
+    mixed_texts,
+    model_folder,
+    token_count,
+    weights_of,
+)
+from tests.benchmarks.speed import product_limit
 from tests.benchmarks.ways import Work, measure
 
 SIZES = (400, 1_600, 6_400)
@@ -53,8 +62,19 @@ def write_table(path: Path, rows: int, columns: int) -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a whole command took, and what its trainings did, as their records say."""
+
+    seconds: float
+    jobs: int
+    training: float
+    tokens: float
+    workers: int
+
+
 def plan(rows: int, epochs: int, columns: int) -> None:
-    """Print how much longer a run of many jobs takes than their training."""
+    """Print how much longer a run of many jobs takes than their training, one after the other."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         labels = write_table(folder / "data.csv", rows, columns)
@@ -65,16 +85,33 @@ def plan(rows: int, epochs: int, columns: int) -> None:
         command += ["-m", "embedded", "-m", str(other), "--epochs", str(epochs), "--json"]
         command += ["--language-column", "none", "--logs-dir", str(folder / "logs")]
         command += ["--models-dir", str(folder / "models")]
-        started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        whole = time.perf_counter() - started
+        limit = product_limit("float32")
+        alone, usual = (_run([*command, *more]) for more in (["--workers", "1"], []))
+    print(
+        f"{alone.jobs} jobs of {rows:,} texts and {epochs} epochs; limit {limit / 1e9:.0f} GFLOP/s"
+    )
+    for run in (alone, usual):
+        speed = run.tokens / (run.training / run.workers)
+        share = 6 * weights_of(model_folder()) * speed / limit
+        print(f"workers {run.workers}: {run.seconds:.0f} s in all,", end=" ")
+        print(f"{run.seconds / alone.training:.3f} times the training of its jobs", end=" ")
+        print(f"one after the other ({alone.training:.0f} s); while training", end=" ")
+        print(f"{speed:,.0f} tokens/s, {share:.0%} of the limit")
+
+
+def _run(command: list[str]) -> Run:
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - started
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    ended = [event for event in events if event["event"] == "job_ended"]
-    training = sum(e["seconds"] for e in events if e["event"] == "epoch_ended")
-    scored = sum(e["seconds"] for e in ended)
-    print(f"{len(ended)} jobs of {rows:,} texts and {epochs} epochs: {whole:.0f} s in all")
-    print(f"{whole / training:.3f} times the training ({training:.0f} s)")
-    print(f"{whole / scored:.3f} times training and scoring after each epoch ({scored:.0f} s)")
+    epochs = [event for event in events if event["event"] == "epoch_ended"]
+    return Run(
+        seconds=seconds,
+        jobs=sum(event["event"] == "job_ended" for event in events),
+        training=sum(epoch["seconds"] for epoch in epochs),
+        tokens=sum(epoch["seconds"] * epoch["tokens_per_second"] for epoch in epochs),
+        workers=next(event["workers"] for event in events if event["event"] == "run_started"),
+    )
 
 
 def overhead(rows: int, epochs: int) -> None:
