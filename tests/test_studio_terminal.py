@@ -144,9 +144,10 @@ def test_ctrl_c_in_mid_epoch_keeps_the_epochs_before_it(
     assert "interrupted" in text
     assert "Traceback" not in text
     (session,) = (tmp_path / "training_logs").iterdir()
-    epochs = read_metrics(session / "sentiment" / "training.csv")["epoch"].tolist()
-    assert epochs[:3] == [1, 2, 3]
-    assert epochs == list(range(1, len(epochs) + 1))
+    tables = [read_metrics(path) for path in session.glob("*/training.csv")]
+    epochs = [table["epoch"].tolist() for table in tables]  # two workers may be apart
+    assert max(map(len, epochs)) >= 3
+    assert all(own == list(range(1, len(own) + 1)) for own in epochs)
     assert json.loads((session / "session.json").read_text())["status"] == "interrupted"
 
 
