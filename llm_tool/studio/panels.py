@@ -12,6 +12,7 @@ from llm_tool.config import RunConfig, epochs_for
 from llm_tool.data.columns import Columns
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.loaders import Table
+from llm_tool.data.schemes import Arranged
 from llm_tool.events import RunEstimated, Scores
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.space import free_space, in_bytes, needed
@@ -57,6 +58,17 @@ def show_columns(console: Console, columns: Columns) -> None:
     }
     said = "   ".join(f"{role}: {visible(name)}" for role, name in roles.items() if name)
     console.print(Text(said), style=QUIET)
+
+
+def show_scheme(console: Console, arranged: Arranged) -> None:
+    """Print how a file writes its labels, with rows as they are and as they will be read."""
+    for change in arranged.changes:
+        console.print(Text(f"This looks like {change.said}."))
+        for before, after in change.examples:
+            console.print(Text(f"  {before}"), style=QUIET)
+            console.print(Text(f"    → {after}"))
+        for note in change.notes:
+            console.print(Text(note), style=WARN)
 
 
 def show_plan(
