@@ -83,9 +83,10 @@ def indicators(table: Table, config: RunConfig) -> Change | None:
     if forced and own:
         groups = list(_named(table, [n for n in names if n in own], columns))
     else:
-        found = _by_prefix(columns, forced)
-        folded = {column.name for group in found for column in group.columns}
-        found += _side_by_side(names, columns, folded, forced)
+        found = _by_prefix(columns)
+        seen = {column.name for group in found for column in group.columns}
+        found = [g for g in found if forced or not _one_thing(g.columns)]
+        found += _side_by_side(names, columns, seen, forced)
         groups = [g for g in found if not own & {column.name for column in g.columns}]
     if forced and not groups:
         raise StudioError(
@@ -132,14 +133,14 @@ def _named(table: Table, names: Sequence[str], columns: Mapping[str, _Column]) -
                 where=f"--scheme indicators, {visible(table.path)}",
                 remedy="Such a column holds 1 and 0, true and false, yes and no, or x and nothing.",
             )
-    found = _by_prefix({name: columns[name] for name in names}, forced=True)
+    found = _by_prefix({name: columns[name] for name in names})
     rest = [n for n in names if n not in {c.name for group in found for c in group.columns}]
     yield from found
     if rest:
         yield _Group(_LABELS, [columns[n] for n in rest], rest)
 
 
-def _by_prefix(columns: Mapping[str, _Column], forced: bool) -> list[_Group]:
+def _by_prefix(columns: Mapping[str, _Column]) -> list[_Group]:
     """Return the sets of columns whose names start with the same words."""
     words = {name: _BETWEEN.split(name) for name in columns}
     several = {name: own for name, own in words.items() if len(own) > 1 and own[0]}
@@ -147,15 +148,14 @@ def _by_prefix(columns: Mapping[str, _Column], forced: bool) -> list[_Group]:
     for first in dict.fromkeys(own[0] for own in several.values()):
         names = [name for name, own in several.items() if own[0] == first]
         telling = first.lower() not in _EMPTY_WORDS
-        if len(names) < (2 if telling or forced else _SIDE_BY_SIDE):
+        if len(names) < (2 if telling else _SIDE_BY_SIDE):
             continue
         count = _shared([several[name] for name in names])
         labels = [_cut(name, count)[1] for name in names]
         if len(set(labels)) < len(labels) or not all(labels):
             labels = names
-        if forced or not _one_thing(first, labels):
-            key = _cut(names[0], count)[0] if telling else _LABELS
-            groups.append(_Group(key, [columns[name] for name in names], labels))
+        key = _cut(names[0], count)[0] if telling else _LABELS
+        groups.append(_Group(key, [columns[name] for name in names], labels))
     return groups
 
 
@@ -172,12 +172,12 @@ def _cut(name: str, words: int) -> tuple[str, str]:
 
 
 def _side_by_side(
-    names: Sequence[str], columns: Mapping[str, _Column], folded: Set[str], forced: bool
+    names: Sequence[str], columns: Mapping[str, _Column], seen: Set[str], forced: bool
 ) -> list[_Group]:
     """Return the sets of columns that stand side by side, and say together what a row is."""
 
     def usable(name: str) -> bool:
-        return name in columns and name not in folded
+        return name in columns and name not in seen
 
     if forced:
         rest = list(filter(usable, names))
@@ -185,10 +185,9 @@ def _side_by_side(
     groups = []
     for fits, run in groupby(names, usable):
         own = list(run)
-        if fits and len(own) >= _SIDE_BY_SIDE and not _one_thing("", own):
-            together = [columns[name] for name in own]
-            if _say_together(together):
-                groups.append(_Group(_LABELS, together, own))
+        together = [columns[name] for name in own if fits]
+        if len(together) >= _SIDE_BY_SIDE and not _one_thing(together) and _say_together(together):
+            groups.append(_Group(_LABELS, together, own))
     return groups
 
 
@@ -201,12 +200,12 @@ def _say_together(columns: Sequence[_Column]) -> bool:
     return max(counts) > 1 or counts == {1}
 
 
-def _one_thing(prefix: str, labels: Sequence[str]) -> bool:
+def _one_thing(columns: Sequence[_Column]) -> bool:
     """Tell whether columns may be several codings of one thing: numbered, or named by coders."""
-    stems = {label.rstrip("0123456789").lower() for label in labels}
-    own = {prefix.rstrip("0123456789").lower(), *stems}
-    letters = all(len(label) == 1 for label in labels)
-    return bool(own & _SOURCES) or len(stems) == 1 or letters
+    stems = [column.name.rstrip("0123456789").lower() for column in columns]
+    words = [_BETWEEN.split(stem) for stem in stems]
+    sources = any(own[0] in _CODERS or own[-1] in _SOURCES for own in words)
+    return sources or len(set(stems)) == 1 or all(len(own[-1]) == 1 for own in words)
 
 
 def _fold(table: Table, group: _Group) -> Change:
