@@ -80,7 +80,7 @@ def indicators(table: Table, config: RunConfig) -> Change | None:
     roles = named_for_a_role(config)
     own = {*config.label, *config.multi_class, *config.one_vs_all} & set(names)
     columns = {n: c for n in names if n not in roles and (c := _column(table, n)) is not None}
-    if forced and own:
+    if forced and own and own >= set(config.label):  # other labels are keys that there will be
         groups = list(_named(table, [n for n in names if n in own], columns))
     else:
         found = _by_prefix(columns)
