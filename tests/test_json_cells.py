@@ -152,6 +152,15 @@ def test_naming_the_column_of_json_names_all_its_keys(write: Write) -> None:
     assert list(load(path, label="annotation", scheme="columns").keys) == ["annotation"]
 
 
+def test_a_key_may_have_the_name_of_its_own_column(write: Write) -> None:
+    rows = [[f"the film number {i} was long", json.dumps({"tone": "ab"[i % 2]})] for i in range(4)]
+    path = write("a.csv", as_csv(["text", "tone"], rows))
+    for settings in ({}, {"label": "tone"}):
+        dataset = load(path, **settings)
+        assert values(dataset) == {"tone": [("a",), ("b",), ("a",), ("b",)]}
+        assert dataset.notes == ("Labels: JSON in the column 'tone': 1 key, tone.",)
+
+
 def test_a_column_of_written_lists_becomes_one_of_lists(write: Write) -> None:
     cells = ["['eco', 'law']", "[]", "['law']", "", "law; vote", '["vote"]']
     rows = [[f"the film number {i} was long", cell] for i, cell in enumerate(cells)]

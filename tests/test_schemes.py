@@ -402,6 +402,13 @@ def test_what_may_be_something_else_than_long_stays(
     assert arranged(write("a.csv", as_csv(header, rows))).changes == ()
 
 
+def test_an_id_that_several_texts_share_names_no_text(write: Write) -> None:
+    rows = [["topic 1", *row[1:]] for row in long_rows()]
+    path = write("a.csv", as_csv(LONG, rows))
+    assert len(load(path).texts) == 12
+    assert arranged(path, id_column="doc_id").changes == ()
+
+
 @pytest.mark.parametrize("column", ["lang", "split", "outlet"])
 def test_rows_of_one_text_must_not_contradict_each_other(write: Write, column: str) -> None:
     header = [*LONG[:2], column, *LONG[3:]]

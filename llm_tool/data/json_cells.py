@@ -183,7 +183,8 @@ def _expanded(table: Table, name: str, named: bool) -> Change | None:
         readable = len(filled) - len(malformed)
         if readable > len(malformed) or (named and readable):
             made = _columns(table, name, found, named)
-            return _change(table, name, made, malformed) if made else None
+            lists = read is read_list
+            return _change(table, name, made, malformed, lists) if made else None
     if named:
         raise StudioError(
             f"No cell of the column '{visible(name)}' holds JSON.",
@@ -257,10 +258,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _change(table: Table, name: str, made: dict[str, list[Cell]], malformed: list[int]) -> Change:
+def _change(
+    table: Table, name: str, made: dict[str, list[Cell]], malformed: list[int], lists: bool
+) -> Change:
     after = with_columns(table, {name}, made, at=name)
-    what = "JSON" if list(made) != [name] else "lists"
-    about = f": {plural(len(made), 'key')}, {listed(made)}" if what == "JSON" else ""
+    keys = "" if lists else f": {plural(len(made), 'key')}, {listed(made)}"
     notes = []
     if malformed:
         count, verb = plural(len(malformed), "cell"), "is" if len(malformed) == 1 else "are"
@@ -278,7 +280,7 @@ def _change(table: Table, name: str, made: dict[str, list[Cell]], malformed: lis
     good = [i for i, cell in enumerate(cells) if not is_missing(cell) and i not in bad][:2]
     return Change(
         scheme="json",
-        said=f"{what} in the column '{visible(name)}'{about}",
+        said=f"{'lists' if lists else 'JSON'} in the column '{visible(name)}'{keys}",
         table=after,
         made={name: tuple(made)},
         coded=frozenset(k for k, own in made.items() if any(isinstance(c, list) for c in own)),

@@ -11,6 +11,7 @@ from llm_tool.data.arrangement import (
     Cell,
     Change,
     listed,
+    named_for_a_role,
     new_name,
     numbers_said,
     rows_said,
@@ -39,7 +40,6 @@ _VALUE_NAMES = {"value", "label_value", "label", "annotation", "answer", "code",
                 "valeur", "réponse", "reponse", "choice"}  # fmt: skip
 _CODERS = ("annotator", "annotateur", "coder", "codeur", "rater", "worker", "reviewer", "judge",
            "user", "expert")  # fmt: skip
-_ROLES = ("text_column", "id_column", "language_column", "group_column", "split_column")
 _FEW = 0.05  # share of texts with several values from which a key is plainly multi-valued
 
 
@@ -113,8 +113,8 @@ def _recognised(table: Table, config: RunConfig) -> _Long | None:
     values = [name for name in names if name.lower() in _VALUE_NAMES]
     if len(keys) != 1 or len(values) != 1:
         return None
-    settings = config.model_dump(include={"label", "multi_class", "one_vs_all", *_ROLES})
-    named = {n for own in settings.values() for n in (own if isinstance(own, tuple) else [own])}
+    labels = {*config.label, *config.multi_class, *config.one_vs_all}
+    named = labels | named_for_a_role(config)
     return None if named & {*keys, *values} else _with_units(table, keys[0], values[0], config)
 
 
@@ -173,12 +173,14 @@ def _clear(
         return False
     if not 2 <= len(set(keys) - {""}) <= MOST_KEYS // 4:
         return False
-    roles = _of_texts(config)
+    if long.text in differing:
+        return False
+    of_texts = _of_texts(config)
     for name in differing:
         cells = [_plain(cell) for cell in table.frame[name].tolist() if not is_missing(cell)]
         # Numbers of rows, times and scores say nothing of who coded; anything else may.
         numbers_rows = len(set(cells)) == len(cells) or looks_like_decimals(cells)
-        if not roles(name) and (_is_coder(name) or not numbers_rows):
+        if not of_texts(name) and (_is_coder(name) or not numbers_rows):
             return False
     return True
 
