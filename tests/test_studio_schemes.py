@@ -50,6 +50,8 @@ def test_what_was_recognised_is_shown_with_rows_and_taken_with_enter(
         "'theme'). theme_eco = 1, theme_law = 1, theme_vote = 0 → theme = eco; law"
     ) in shown
     terminal.answer("Read the labels so?")
+    terminal.wait_for_question("Which column holds the texts?")
+    assert "text: text   labels: theme\n  theme: several a row: eco, vote, law\n" in terminal.text()
     terminal.answer("Which column holds the texts?")
     terminal.answer("Which columns hold labels")
     to_the_plan(terminal)
@@ -96,3 +98,16 @@ def test_a_long_table_that_contradicts_itself_can_be_kept_as_it_is(
     terminal.answer("Which file?")
     terminal.wait_for("Two rows of one text say 'en' and 'fr' in the column 'lang'.")
     terminal.wait_for_question("Which column holds the texts?")
+
+
+def test_plain_columns_are_shown_with_their_values_and_without_a_question(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    tones, areas = ["pos", "neg"], ["eco;law", "eco", "law"]
+    (tmp_path / "a.csv").write_text(with_texts(["tone", "areas"], tones, areas))
+    terminal.answer("What would you like to do?")
+    terminal.answer("Which file?")
+    terminal.wait_for_question("Which column holds the texts?")
+    shown = terminal.text()
+    assert "  tone: one value a row: pos, neg\n  areas: several, by ';': eco, law\n" in shown
+    assert "Read the labels so?" not in shown

@@ -58,7 +58,7 @@ def label_key(
     column = table.frame[name].tolist()
     cells = [column[row] for row in kept]
     mark = separator([cell for cell in cells if not is_missing(cell)])
-    written = [_values(cell, mark) for cell in cells]
+    written = [split_cell(cell, mark) for cell in cells]
     values = writable([tuple(map(composed, row)) for row in written], table, name, kept)
     values = [tuple(dict.fromkeys(row)) for row in values]
     uncoded = frozenset(
@@ -75,8 +75,8 @@ def label_key(
     return key, [f"{visible(name)}: {note}" for note in notes]
 
 
-def _values(cell: object, mark: str | None) -> tuple[str, ...]:
-    """Return the values of a cell, stripped, each once."""
+def split_cell(cell: object, mark: str | None) -> tuple[str, ...]:
+    """Return the values of a cell, stripped, each once; ``mark`` is how ``separator`` names it."""
     if is_missing(cell):
         return ()
     if isinstance(cell, list):

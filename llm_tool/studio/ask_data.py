@@ -15,7 +15,7 @@ from llm_tool.data.loaders import FORMATS
 from llm_tool.data.schemes import Arranged, arrange
 from llm_tool.errors import StudioError
 from llm_tool.studio.draft import SKIP, Draft, described, keep
-from llm_tool.studio.panels import show_columns, show_scheme, show_table
+from llm_tool.studio.panels import show_columns, show_labels, show_scheme, show_table
 from llm_tool.studio.theme import QUIET, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import shorten, visible
@@ -70,6 +70,7 @@ def _take_file(draft: Draft, data: str) -> object:
     show_table(draft.console, table)
     if not arranged.changes:
         show_columns(draft.console, guess)
+        show_labels(draft.console, table, guess)
     return None
 
 
@@ -108,6 +109,7 @@ def ask_scheme(draft: Draft) -> object:
             draft.settings.pop(name, None)
     draft.table, draft.guess = table, guess
     show_columns(draft.console, guess)
+    show_labels(draft.console, table, guess)
     return keep(draft, "scheme", "auto" if answer else _AS_IT_IS, unless="auto")
 
 
