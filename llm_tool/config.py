@@ -119,6 +119,17 @@ class RunConfig(TrainingSettings):
     id_column: str | None = Field(
         None, description="Column with row ids. Default: guessed; `none`: row numbers."
     )
+    scheme: Literal["auto", "columns", "indicators", "long", "json"] = Field(
+        "auto",
+        description="How the file writes its labels: columns as they are, a 0/1 column for each "
+        "label, the long format, or cells of JSON. Default: recognised.",
+    )
+    key_column: str | None = Field(
+        None, description="Column with the names of the label keys, in the long format."
+    )
+    value_column: str | None = Field(
+        None, description="Column with the values of the label keys, in the long format."
+    )
     group_column: str | None = Field(
         None, description="Rows of one group (author, outlet) stay in one part of the split."
     )
@@ -228,6 +239,8 @@ class RunConfig(TrainingSettings):
         both = set(self.multi_class) & set(self.one_vs_all)
         if both:
             raise ValueError(f"{min(both)!r} is both in multi_class and in one_vs_all")
+        if (self.key_column or self.value_column) and self.scheme not in ("auto", "long"):
+            raise ValueError("key_column and value_column are for the scheme long")
         if self.mode == "reinforced" and self.reinforced is False:
             raise ValueError("the mode reinforced cannot go without its reinforced phase")
         return self
@@ -267,6 +280,9 @@ FLAGS = {
     "id_column": "--id-column",
     "group_column": "--group-column",
     "split_column": "--split-column",
+    "scheme": "--scheme",
+    "key_column": "--key-column",
+    "value_column": "--value-column",
     "multi_class": "--multi-class",
     "one_vs_all": "--one-vs-all",
     "shared_encoder": "--shared-encoder",

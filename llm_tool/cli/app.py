@@ -157,6 +157,16 @@ def train(
     split_column: Annotated[
         str | None, typer.Option(help="Column with train, validation, test, or `none`.")
     ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="How labels are written: auto, columns, indicators, long or json."),
+    ] = None,
+    key_column: Annotated[
+        str | None, typer.Option(help="Column that names the keys of the long format.")
+    ] = None,
+    value_column: Annotated[
+        str | None, typer.Option(help="Column with the values of the long format.")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
     model: Annotated[

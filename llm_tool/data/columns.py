@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ PART_NAMES = {
 }  # fmt: skip
 _TEXT = ("text", "texte", "texto", "sentence", "content", "tweet", "document", "body", "message",
          "comment", "review", "phrase", "contenu")  # fmt: skip
-_LANGUAGE = ("lang", "language", "langue", "lingua", "idioma", "sprache", "locale")
-_SPLIT = ("split", "set", "part", "partition", "fold", "subset")
+LANGUAGE_NAMES = ("lang", "language", "langue", "lingua", "idioma", "sprache", "locale")
+SPLIT_NAMES = ("split", "set", "part", "partition", "fold", "subset")
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{2,4})?")
 _SEPARATORS = (";", "|")
 _SAMPLE = 5_000
@@ -125,28 +125,48 @@ def _guess_text(profiles: dict[str, Profile]) -> str | None:
     return longest if longest and profiles[longest].length >= 15 else None
 
 
+def find_text(table: Table, without: Collection[str]) -> str | None:
+    """Return the column that looks most like texts, or ``None``."""
+    rest = [name for name in table.frame.columns if name not in without]
+    return _guess_text({str(name): profile(table.frame[name].tolist()) for name in rest})
+
+
+def names_texts(name: str) -> bool:
+    """Tell whether a column is called what columns of texts are called."""
+    return name.lower() in _TEXT
+
+
 def _is_language(name: str, p: Profile) -> bool:
     codes = all(_LANGUAGE_CODE.fullmatch(v) for v in p.distinct)
-    return name.lower() in _LANGUAGE and len(p.distinct) <= 60 and (codes or p.length < 15)
+    return name.lower() in LANGUAGE_NAMES and len(p.distinct) <= 60 and (codes or p.length < 15)
 
 
 def _is_split(name: str, p: Profile) -> bool:
     known = {PART_NAMES.get(v.lower()) for v in p.distinct}
-    named, both = name.lower() in _SPLIT, {"train", "test"} <= known
+    named, both = name.lower() in SPLIT_NAMES, {"train", "test"} <= known
     # A slip in a column that is clearly a split is an error to show, not a label to learn.
     return (named and both) or (None not in known and (named or both))
 
 
 def _is_id(name: str, p: Profile) -> bool:
-    unique = len(p.distinct) == p.filled
-    return unique and (name.lower() == "id" or name.lower().endswith(("_id", ".id")))
+    return len(p.distinct) == p.filled and named_id(name)
+
+
+def named_id(name: str) -> bool:
+    """Tell whether a column is called what columns of ids are called."""
+    return name.lower() == "id" or name.lower().endswith(("_id", ".id"))
 
 
 def _is_label(p: Profile) -> bool:
     if p.multi:
         return True
     few = len(p.distinct) <= min(300, max(20, p.filled // 20)) and len(p.distinct) < p.filled
-    return few and p.length <= 60 and not all("." in v and _is_number(v) for v in p.distinct)
+    return few and p.length <= 60 and not looks_like_decimals(p.distinct)
+
+
+def looks_like_decimals(values: Iterable[str]) -> bool:
+    """Tell whether all values are numbers with a decimal point."""
+    return all("." in value and _is_number(value) for value in values)
 
 
 def _is_number(text: str) -> bool:
@@ -157,18 +177,32 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def choose_columns(table: Table, config: RunConfig) -> Columns:
+def choose_columns(
+    table: Table, config: RunConfig, made: Mapping[str, tuple[str, ...]] | None = None
+) -> Columns:
     """Return the columns that the configuration names, the others guessed.
 
     A column that is named for one role is not guessed for another. ``none`` says that there is no
     such column, and so does ``detect`` of the language, unless a column is called that.
+
+    Args:
+        table: The table, arranged.
+        config: What is named.
+        made: The keys that columns which are gone were turned into; naming one names these.
 
     Raises:
         StudioError: A named column does not exist (the nearest are named), or there are no
             labels.
     """
     text = _existing(table, config.text_column, "--text-column")
-    labels = tuple(dict.fromkeys(config.label))
+    present = set(table.frame.columns)
+    labels = tuple(
+        dict.fromkeys(
+            key
+            for name in config.label
+            for key in ((name,) if name in present else (made or {}).get(name, (name,)))
+        )
+    )
     for label in labels:
         _existing(table, label, "--label")
     wanted = {

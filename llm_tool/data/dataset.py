@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_tool.config import DEMO_DATA
-from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing, separator
+from llm_tool.data.arrangement import rows_said
+from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing
+from llm_tool.data.label_keys import LabelKey as LabelKey
+from llm_tool.data.label_keys import composed, label_key, writable
 from llm_tool.data.loaders import read_table
+from llm_tool.data.schemes import arrange
 from llm_tool.errors import StudioError
-from llm_tool.text import UNWRITABLE, plural, visible
+from llm_tool.text import UNWRITABLE, visible
 
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
     from llm_tool.data.columns import Columns
     from llm_tool.data.loaders import Table
-
-
-@dataclass(frozen=True)
-class LabelKey:
-    """A label column. ``values[row]`` are the row's values, empty where it has none."""
-
-    name: str
-    multi: bool
-    values: tuple[tuple[str, ...], ...]
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        """Rows of each value, the most frequent first."""
-        return Counter(dict(Counter(v for row in self.values for v in row).most_common()))
 
 
 @dataclass(frozen=True)
@@ -87,16 +75,26 @@ def load_dataset(config: RunConfig) -> Dataset:
     """Read the table of a configuration and build its dataset.
 
     Raises:
-        StudioError: See ``read_table`` and ``build_dataset``.
+        StudioError: See ``read_table``, ``arrange``, ``choose_columns`` and ``build_dataset``.
     """
-    table = open_table(config)
-    return build_dataset(table, choose_columns(table, config), name=config.data)
+    arranged = arrange(open_table(config), config)
+    columns = choose_columns(arranged.table, config, arranged.made)
+    dataset = build_dataset(arranged.table, columns, name=config.data, coded=arranged.coded)
+    return replace(dataset, notes=(*arranged.notes, *dataset.notes))
 
 
-def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
+def build_dataset(
+    table: Table, columns: Columns, name: str, *, coded: Collection[str] = ()
+) -> Dataset:
     """Return the rows of a table that have a text.
 
     What no file can hold (``UNWRITABLE``) is replaced by ``�`` here, in texts and in all values.
+
+    Args:
+        table: One row a text, each label key a column, as ``arrange`` returns it.
+        columns: The role of each column.
+        name: What to call the dataset.
+        coded: Keys in which a missing cell says that nobody labelled the row.
 
     Raises:
         StudioError: No row has a text, the split column has a value that is not a part, or two
@@ -113,20 +111,20 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
     notes = []
     if len(kept) < len(raw_texts):
         gone = sorted(set(range(len(raw_texts))) - set(kept))
-        notes.append(f"{_rows(table, gone)} left out: no text.")
+        notes.append(f"{rows_said(table, gone)} left out: no text.")
 
     def column(which: str | None) -> tuple[str, ...]:
         if which is None:
             return ("",) * len(kept)
         raw = table.frame[which].tolist()
         cells = ["" if is_missing(raw[i]) else _text(raw[i]).strip() for i in kept]
-        written = _writable([(cell,) for cell in cells], table, which, kept)
+        written = writable([(cell,) for cell in cells], table, which, kept)
         return tuple(cell for (cell,) in written)
 
-    def key(name: str) -> LabelKey:
-        own = _label_key(name, table.frame[name].iloc[kept].tolist())
-        return replace(own, values=_writable(own.values, table, name, kept))
-
+    keys: dict[str, LabelKey] = {}
+    for label in columns.labels:
+        keys[label], about = label_key(table, label, kept, coded)
+        notes += about
     ids = column(columns.id) if columns.id else tuple(str(table.row_numbers[i]) for i in kept)
     return Dataset(
         name=name,
@@ -134,50 +132,12 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
         columns=columns,
         texts=tuple(raw_texts[i] for i in kept),
         ids=ids,
-        languages=tuple(language.upper() for language in column(columns.language)),
-        groups=column(columns.group),
+        languages=tuple(composed(own).upper() for own in column(columns.language)),
+        groups=tuple(map(composed, column(columns.group))),
         parts=_parts(table, column(columns.split), kept),
-        keys={name: key(name) for name in columns.labels},
+        keys=keys,
         notes=tuple(notes),
     )
-
-
-def _writable(
-    values: Sequence[tuple[str, ...]], table: Table, column: str, kept: Sequence[int]
-) -> tuple[tuple[str, ...], ...]:
-    """Return the values of rows as files can hold them; no two that differ become the same."""
-    if not any(UNWRITABLE.search(value) for row in values for value in row):
-        return tuple(values)
-    raw_of: dict[str, str] = {}
-    for number, row in zip(kept, values, strict=True):
-        for value in row:
-            other = raw_of.setdefault(UNWRITABLE.sub("�", value), value)
-            if other != value:
-                raise StudioError(
-                    f"'{visible(other)}' and '{visible(value)}' differ only in characters that no "
-                    "file can hold.",
-                    where=f"{visible(table.path)}, row {table.row_numbers[number]}, column "
-                    f"'{visible(column)}'",
-                    remedy="Give one of them another name in the file.",
-                )
-    return tuple(tuple(UNWRITABLE.sub("�", value) for value in row) for row in values)
-
-
-def _label_key(name: str, cells: Sequence[object]) -> LabelKey:
-    mark = separator([c for c in cells if not is_missing(c)])
-    values: list[tuple[str, ...]] = []
-    for cell in cells:
-        if is_missing(cell):
-            values.append(())
-        elif isinstance(cell, list):
-            own = (str(v).strip() for v in cell if not is_missing(v))
-            values.append(tuple(dict.fromkeys(own)))
-        elif mark is not None and mark != "list":
-            pieces = (piece.strip() for piece in str(cell).split(mark))
-            values.append(tuple(dict.fromkeys(p for p in pieces if p)))
-        else:
-            values.append((str(cell).strip(),))
-    return LabelKey(name, multi=mark is not None, values=tuple(values))
 
 
 def _parts(table: Table, cells: Sequence[str], kept: Sequence[int]) -> tuple[str, ...]:
@@ -206,9 +166,3 @@ def _clean(cell: object) -> str:
     # Control characters and separators alone are no text.
     readable = any(unicodedata.category(c)[0] not in "CZ" for c in text[:10_000])
     return UNWRITABLE.sub("�", text).strip() if readable else ""
-
-
-def _rows(table: Table, positions: Sequence[int]) -> str:
-    numbers = [table.row_numbers[i] for i in positions]
-    shown = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-    return f"{plural(len(numbers), 'row')} ({shown})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, LabelKey
@@ -19,8 +20,9 @@ def one_vs_all_tasks(
 ) -> tuple[list[tuple[Task, list[Scope]]], Parts, list[str]]:
     """Return a task for each value of the keys, with the scopes that can learn it.
 
-    A row without a value is a real negative of every label. All tasks share one split, so that
-    no label is trained on a text that another one is tested on.
+    A row without a value is a real negative of every label, unless it is known that nobody
+    labelled it. All tasks share one split, so that no label is trained on a text that another one
+    is tested on.
 
     Returns:
         The tasks with their scopes, the split of all rows, and what the user should know.
@@ -29,7 +31,7 @@ def one_vs_all_tasks(
         StudioError: A value has too few rows with or without it to be in every part of a scope
             (unless ``small_classes`` is ``drop``), or no value is left.
     """
-    rows = rows_in_scope(scopes)
+    rows, left_out = _coded_rows(keys, rows_in_scope(scopes), config)
     parts, about = split_rows(
         dataset,
         rows,
@@ -39,16 +41,17 @@ def one_vs_all_tasks(
         seed=config.seed,
     )
     tested = bool(parts.test) or (config.test_share > 0 and dataset.columns.split is None)
-    notes = list(about)
+    notes = [*left_out, *about]
     languages = tuple(sorted({dataset.languages[row] for row in rows} - {""}))
     tasks: list[tuple[Task, list[Scope]]] = []
     for key in keys:
-        empty = sum(not key.values[row] for row in rows)
+        empty = sum(not key.values[row] for row in rows if row not in key.uncoded)
         if empty:
             notes.append(
                 f"{visible(key.name)}: {plural(empty, 'row')} without a value: no to every label."
             )
-        able = _able_scopes(key, rows, parts, scopes, tested)
+        own_scopes = scopes if config.shared_encoder else _coded_scopes(key, scopes)
+        able = _able_scopes(key, rows, parts, own_scopes, tested)
         small = [value for value, own in able.items() if len(own) < len(scopes)]
         if small:
             notes.append(_without(key, small, dataset, config))
@@ -64,6 +67,35 @@ def one_vs_all_tasks(
             remedy="Label more rows, or choose another label column.",
         )
     return tasks, parts, notes
+
+
+def _coded_rows(
+    keys: Sequence[LabelKey], rows: Sequence[int], config: RunConfig
+) -> tuple[list[int], list[str]]:
+    """Return the rows that somebody labelled, and notes on the others.
+
+    A row takes part in the keys that it was labelled for; one network for all labels needs rows
+    that were labelled for all keys.
+    """
+    wanted = all if config.shared_encoder else any
+    coded = [row for row in rows if wanted(row not in key.uncoded for key in keys)]
+    gone = len(rows) - len(coded)
+    notes = [f"{plural(gone, 'row')} left out: not coded."] if gone else []
+    for key in keys:
+        partly = sum(row in key.uncoded for row in coded)
+        if partly:
+            notes.append(f"{visible(key.name)}: {plural(partly, 'row')} left out: not coded.")
+    return coded, notes
+
+
+def _coded_scopes(key: LabelKey, scopes: Sequence[Scope]) -> Sequence[Scope]:
+    """Return the scopes without the rows that nobody labelled for a key."""
+    if not key.uncoded:
+        return scopes
+    return [
+        replace(scope, rows=[own and row not in key.uncoded for row, own in enumerate(scope.rows)])
+        for scope in scopes
+    ]
 
 
 def _able_scopes(

@@ -16,7 +16,8 @@ def plan(config: RunConfig, dataset: Dataset) -> Plan:
     Raises:
         StudioError: A column that was named is multi-valued, all are, or see ``build_plan``.
     """
-    named = [n for n in config.label if dataset.keys[n].multi and n not in config.one_vs_all]
+    asked = [key for name, key in dataset.keys.items() if name in config.label]
+    named = [key.name for key in asked if key.multi and key.name not in config.one_vs_all]
     if named:
         raise StudioError(
             f"The column '{visible(named[0])}' holds several values a row.",

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from llm_tool.config import DEMO_DATA, make_config
+from llm_tool.config import DEMO_DATA, RunConfig, make_config
 from llm_tool.data.columns import guess_columns, is_missing, profile
 from llm_tool.data.dataset import load_dataset, open_table
 from llm_tool.data.languages import DETECT, with_detected_languages
 from llm_tool.data.loaders import FORMATS
+from llm_tool.data.schemes import Arranged, arrange
 from llm_tool.errors import StudioError
 from llm_tool.studio.draft import SKIP, Draft, described, keep
-from llm_tool.studio.panels import show_columns, show_table
+from llm_tool.studio.panels import show_columns, show_labels, show_scheme, show_table
 from llm_tool.studio.theme import QUIET, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import shorten, visible
 
+if TYPE_CHECKING:
+    from llm_tool.data.loaders import Table
+
 _NONE, _OTHER = "none", object()
+_AS_IT_IS = "columns"
+_OF_ONE_FILE = {"label", "model", "languages", "scheme"}  # settings that another file ends
 _FILES_SHOWN = 30
 _LANGUAGES_ASKED = 20  # with more, the column is hardly one of languages
 # What a mode proposes to learn: columns with one value a row, with several, or all.
@@ -46,20 +53,64 @@ def ask_file(draft: Draft) -> object:
 
 def _take_file(draft: Draft, data: str) -> object:
     draft.warmup.wait_for_tables()
+    kept = draft.settings
+    if kept.get("data") != data:
+        kept = {
+            k: v for k, v in kept.items() if not k.endswith("_column") and k not in _OF_ONE_FILE
+        }
     try:
-        table = open_table(make_config(draft.settings, {"data": data}))
-        guess = guess_columns(table)
+        table = open_table(make_config(kept, {"data": data}))
+        arranged = _arranged(draft, table)
+        guess = guess_columns(arranged.table)
     except StudioError as error:
         show_error(draft.console, error)
         return ask_file(draft)
-    if draft.settings.get("data") != data:
-        kept = {k: v for k, v in draft.settings.items() if not k.endswith("_column")}
-        draft.settings = {k: v for k, v in kept.items() if k not in {"label", "model", "languages"}}
-    draft.settings["data"] = data
-    draft.table, draft.guess = table, guess
+    draft.settings = {**kept, "data": data}
+    draft.read, draft.table, draft.guess = table, arranged.table, guess
     show_table(draft.console, table)
-    show_columns(draft.console, guess)
+    if not arranged.changes:
+        show_columns(draft.console, guess)
+        show_labels(draft.console, table, guess)
     return None
+
+
+def _arranged(draft: Draft, table: Table) -> Arranged:
+    """Return a table in the scheme that is recognised; as it is, if its rows contradict that."""
+    try:
+        return arrange(table, RunConfig())
+    except StudioError as error:
+        show_error(draft.console, error)
+        return Arranged(table)
+
+
+def ask_scheme(draft: Draft) -> object:
+    """Ask whether labels are to be read as recognised, where that changes the table."""
+    if draft.read is None:
+        return SKIP
+    arranged = _arranged(draft, draft.read)
+    if not arranged.changes:
+        return SKIP
+    show_scheme(draft.console, arranged)
+    answer = draft.asker.choose(
+        "Read the labels so?",
+        [("yes", True), ("no: keep the columns of the file", False)],
+        default=draft.settings.get("scheme") != _AS_IT_IS,
+    )
+    if answer is BACK:
+        return BACK
+    table = arranged.table if answer else draft.read
+    try:
+        guess = guess_columns(table)
+    except StudioError as error:
+        show_error(draft.console, error)
+        return ask_scheme(draft)
+    if table is not draft.table:
+        for name in ("label", "text_column", "language_column", "id_column", "split_column"):
+            draft.settings.pop(name, None)
+    draft.table, draft.guess = table, guess
+    show_columns(draft.console, guess)
+    show_labels(draft.console, table, guess)
+    return keep(draft, "scheme", "auto" if answer else _AS_IT_IS, unless="auto")
 
 
 def _found_files() -> list[Path]:

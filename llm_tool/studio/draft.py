@@ -23,13 +23,17 @@ SKIP = object()  # what a question returns that need not be asked
 
 @dataclass
 class Draft:
-    """The answers so far, as settings, and what is known of the file."""
+    """The answers so far, as settings, and what is known of the file.
+
+    ``read`` is the table as it is in the file, ``table`` the one that questions are asked about.
+    """
 
     asker: Asker
     console: Console
     warmup: Warmup
     settings: dict[str, Any]
     table: Table | None = None
+    read: Table | None = None
     guess: Columns | None = None
     languages: list[str] = field(default_factory=list)
 

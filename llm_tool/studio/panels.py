@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.config import RunConfig, epochs_for
-from llm_tool.data.columns import Columns
+from llm_tool.data.columns import Columns, is_missing, separator
 from llm_tool.data.dataset import Dataset
+from llm_tool.data.label_keys import split_cell
 from llm_tool.data.loaders import Table
+from llm_tool.data.schemes import Arranged
 from llm_tool.events import RunEstimated, Scores
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.space import free_space, in_bytes, needed
@@ -22,6 +24,8 @@ from llm_tool.text import plural, shell_word, shorten, visible
 
 _CLASSES_SHOWN = 12
 _JOBS_SHOWN = 20
+_KEYS_SHOWN = 8
+_VALUES_SHOWN = 5
 
 
 def show_table(console: Console, table: Table, rows: int = 4) -> None:
@@ -57,6 +61,30 @@ def show_columns(console: Console, columns: Columns) -> None:
     }
     said = "   ".join(f"{role}: {visible(name)}" for role, name in roles.items() if name)
     console.print(Text(said), style=QUIET)
+
+
+def show_labels(console: Console, table: Table, columns: Columns) -> None:
+    """Print what the label columns hold: one value a row or several, and the most frequent."""
+    for name in columns.labels[:_KEYS_SHOWN]:
+        cells = [cell for cell in table.frame[name].tolist() if not is_missing(cell)]
+        mark = separator(cells)
+        counts = Counter(value for cell in cells for value in split_cell(cell, mark))
+        how = {None: "one value a row", "list": "several a row"}.get(mark, f"several, by '{mark}'")
+        common = [shorten(visible(value), 30) for value, _ in counts.most_common(_VALUES_SHOWN)]
+        more = ", …" if len(counts) > len(common) else ""
+        said = f"  {shorten(visible(name), 30)}: {how}: {', '.join(common)}{more}"
+        console.print(Text(said), style=QUIET)
+
+
+def show_scheme(console: Console, arranged: Arranged) -> None:
+    """Print how a file writes its labels, with rows as they are and as they will be read."""
+    for change in arranged.changes:
+        console.print(Text(f"This looks like {change.said}."))
+        for before, after in change.examples:
+            console.print(Text(f"  {before}"), style=QUIET)
+            console.print(Text(f"    → {after}"))
+        for note in change.notes:
+            console.print(Text(note), style=WARN)
 
 
 def show_plan(

@@ -14,6 +14,7 @@ from llm_tool.studio.ask_data import (
     ask_id,
     ask_labels,
     ask_language,
+    ask_scheme,
     ask_split,
     ask_text,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     Ready = tuple[RunConfig, Dataset, Plan]
 
 _DATA: tuple[Step, ...] = (
-    ask_file, ask_text, ask_labels, ask_language, ask_split, ask_id, ask_scope,
+    ask_file, ask_scheme, ask_text, ask_labels, ask_language, ask_split, ask_id, ask_scope,
 )  # fmt: skip
 _REST: dict[str, tuple[Step, ...]] = {
     "quick": (ask_model, ask_epochs, ask_reinforced),
