@@ -123,7 +123,7 @@ def test_a_probe_does_not_change_what_a_run_writes_after_it(
 def test_texts_that_are_cut_are_counted_and_their_tokens_end_at_the_limit(
     planned: MakePlan, some_long: None
 ) -> None:
-    config, dataset, plan = run = planned(max_length=10)
+    config, dataset, plan = run = planned(max_length=10, long_documents="truncate")
     encoder = Encoder(plan.jobs[0].model, dataset, None)
     lengths = [len(ids) for ids in encoder.tokens.token_ids(range(60))]
     longer = sum(length > 10 for length in lengths)
