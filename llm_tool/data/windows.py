@@ -62,8 +62,10 @@ class Windows:
         """Return the positions of the windows of texts, in the order of the texts."""
         chosen = np.asarray(texts, dtype=np.int64)
         counts = self.counts[chosen]
-        first = self._starts[chosen] - (counts.cumsum() - counts)
-        return np.repeat(first, counts) + np.arange(counts.sum())
+        shift: NDArray[np.int64] = np.repeat(
+            self._starts[chosen] - counts.cumsum() + counts, counts
+        )
+        return shift + np.arange(len(shift))
 
     def aggregate(self, logits: NDArray[Number]) -> NDArray[Number]:
         """Return the outputs of each text, shape (texts, outputs): the mean of its windows'.
