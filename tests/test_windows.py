@@ -28,6 +28,7 @@ from llm_tool.errors import StudioError
 from llm_tool.events import BatchEnded, Event, JobEnded, JobStarted
 from llm_tool.execution.local import run_plan
 from llm_tool.logs import Session
+from llm_tool.logs.summary import long_texts
 from llm_tool.modes.planning import prepare
 from llm_tool.plan import Job
 from llm_tool.trainers.bert_base import train_epochs
@@ -352,16 +353,16 @@ def shorten(path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "counts", "rows"),
+    ("asked", "counts", "rows", "said"),
     [
-        ("truncate", {"cut": 24}, 240),
-        ("exclude", {"excluded": 24}, 216),
-        ("chunk", {"chunked": 24}, 240),
-        (None, {"chunked": 24}, 240),
+        ("truncate", {"cut": 24}, 240, "cut"),
+        ("exclude", {"excluded": 24}, 216, "left out"),
+        ("chunk", {"chunked": 24}, 240, "in windows"),
+        (None, {"chunked": 24}, 240, "in windows"),
     ],
 )
 def test_long_texts_are_cut_left_out_or_read_in_windows_and_counted(
-    corpus: Corpus, asked: str | None, counts: dict[str, int], rows: int
+    corpus: Corpus, asked: str | None, counts: dict[str, int], rows: int, said: str
 ) -> None:
     shorten(corpus.path, 0.1)
 
@@ -370,6 +371,7 @@ def test_long_texts_are_cut_left_out_or_read_in_windows_and_counted(
     started, ended = one(told, JobStarted), one(told, JobEnded)
     told_counts = {name: getattr(started, name) for name in ("cut", "excluded", "chunked")}
     assert told_counts == {"cut": 0, "excluded": 0, "chunked": 0} | counts
+    assert long_texts(started) == f"24 texts over 32 tokens {said}"
     assert started.train_rows + started.validation_rows + started.test_rows == rows
     split = pd.read_parquet(folder / "mood" / "runs" / "j0001" / "split.parquet")
     assert len(split) == split["row"].nunique() == rows

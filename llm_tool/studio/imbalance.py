@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from llm_tool.config import MOST_DRAWN, RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.plan import Plan, distinct_names
-from llm_tool.text import plural
+from llm_tool.text import plural, shorten
 from llm_tool.trainers.imbalance import Effect, drawn_share, effects
 
 _SHOWN = 3
+_NAME = 40  # characters of a class's name
 
 
 def imbalance_lines(plan: Plan, dataset: Dataset, config: RunConfig) -> Iterator[str]:
@@ -31,7 +32,8 @@ def imbalance_lines(plan: Plan, dataset: Dataset, config: RunConfig) -> Iterator
         if weighing:
             yield f"Rare classes weigh more in the loss (1 on average): {_listed(weighing, '')}."
         else:
-            yield "All classes weigh the same in the loss."
+            drawn = config.oversample != "none"
+            yield f"{'Drawn so, all' if drawn else 'All'} classes weigh the same in the loss."
 
 
 def _named_effects(plan: Plan, dataset: Dataset, config: RunConfig) -> dict[str, Effect]:
@@ -59,7 +61,8 @@ def _rarest(
 
 def _listed(rare: Sequence[tuple[str, float]], unit: str) -> str:
     said = [
-        f"{name} {much:.3g}{unit}{' (the most)' if unit and much == MOST_DRAWN else ''}"
+        f"{shorten(name, _NAME)} {much:.3g}{unit}"
+        + " (the most)" * (much == MOST_DRAWN and bool(unit))
         for name, much in rare[:_SHOWN]
     ]
     more = len(rare) - _SHOWN
@@ -72,5 +75,5 @@ def _epoch_size(plan: Plan, dataset: Dataset, config: RunConfig) -> str:
         round(drawn_share(job, dataset, parts.train, config) * len(parts.train))
         for job, parts in zip(plan.jobs, plan.parts, strict=True)
     ]
-    jobs = f" of all {len(rows)} jobs" if len(rows) > 1 else ""
+    jobs = " of all jobs" if len(rows) > 1 else ""
     return f"An epoch{jobs} is {plural(sum(drawn), 'text')} in place of {sum(rows):,}."
