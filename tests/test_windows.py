@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, CanineTokenizer
 
 from llm_tool.config import TrainingSettings, make_config
 from llm_tool.data.tokens import Examples, JobData, TokenStore, micro_batches, pad
@@ -127,6 +127,19 @@ def test_the_windows_are_those_that_transformers_cuts(tokenizer: Any, overlap: f
     assert windows.documents.tolist() == expected["overflow_to_sample_mapping"]
 
 
+def test_tokenizers_that_are_not_in_rust_have_windows_too() -> None:
+    tokenizer = CanineTokenizer()
+    assert not tokenizer.is_fast
+    store = TokenStore(tokenizer, ["abcdefghij"], max_length=8)
+
+    (flat,) = store.windows([0], overlap=0.5)
+
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    assert [ids.tolist() for ids in split_windows([flat], 8).token_ids] == [
+        [cls, *map(ord, part), sep] for part in ("abcdef", "defghi", "ghij")
+    ]
+
+
 def test_texts_that_fit_stay_as_they_are_and_are_the_same_arrays(tokenizer: Any) -> None:  # noqa: ANN401
     store = TokenStore(tokenizer, LONG_TEXTS, WINDOW)
     long = store.too_long(range(24))
@@ -185,6 +198,16 @@ def test_what_is_not_asked_for_follows_from_the_share_that_would_be_cut(
     expected: str,
 ) -> None:
     assert treatment(asked, long, texts) == expected
+
+
+def test_the_command_says_how_long_texts_are_read() -> None:
+    config = make_config({"long_documents": "chunk", "window_overlap": 0.5})
+
+    words = config.command()
+
+    assert words[4:] == ["--long-documents", "chunk", "--set", "window_overlap=0.5"]
+    with pytest.raises(StudioError, match="window_overlap"):
+        make_config({"window_overlap": 1})
 
 
 def gradients(

@@ -32,8 +32,8 @@ def imbalance_lines(plan: Plan, dataset: Dataset, config: RunConfig) -> Iterator
         if weighing:
             yield f"Rare classes weigh more in the loss (1 on average): {_listed(weighing, '')}."
         else:
-            drawn = config.oversample != "none"
-            yield f"{'Drawn so, all' if drawn else 'All'} classes weigh the same in the loss."
+            so = "" if config.oversample == "none" else "Drawn so, "
+            yield f"{so}{'all' if so else 'All'} classes weigh the same in the loss."
 
 
 def _named_effects(plan: Plan, dataset: Dataset, config: RunConfig) -> dict[str, Effect]:
