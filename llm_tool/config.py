@@ -18,8 +18,11 @@ from llm_tool.text import UNWRITABLE, visible
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
 Precision = Literal["float32", "bfloat16"]
+LongDocuments = Literal["truncate", "chunk", "exclude"]
 ModeName = Literal["quick", "benchmark", "custom", "distributed", "hybrid", "reinforced"]
 DEMO_DATA = "demo"
+LONG_SHARE = 0.05  # of the texts longer than max_length: above, they are read in windows
+MOST_DRAWN = 10.0  # how many times as often rows of a rare class are drawn at most
 
 
 class TrainingSettings(BaseModel):
@@ -33,7 +36,20 @@ class TrainingSettings(BaseModel):
         None, gt=0, le=1, description="Peak learning rate of AdamW, reached after the warm-up."
     )
     max_length: int | None = Field(
-        None, ge=8, description="Longest text in tokens; longer ones are cut. Default: the model's."
+        None, ge=8, description="Longest text in tokens; see long_documents. Default: the model's."
+    )
+    long_documents: LongDocuments | None = Field(
+        None,
+        description="Texts longer than max_length: cut them, read them in overlapping windows, or "
+        "leave them out. Default: chunk where more than 5 % of a job's texts are longer, else "
+        "truncate.",
+    )
+    window_overlap: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Share of a window that is the end of the one before, for "
+        "`long_documents: chunk`.",
     )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW on weight matrices.")
     warmup_share: float = Field(
@@ -60,6 +76,11 @@ class TrainingSettings(BaseModel):
     class_weights: Literal["none", "balanced"] = Field(
         "none",
         description="Weight of each class in the loss: all the same, or the rarer the heavier.",
+    )
+    oversample: Literal["none", "balanced"] = Field(
+        "none",
+        description="How often training rows are drawn in an epoch: once, or those of rarer "
+        "classes as often as evens the classes out, 10 times at most.",
     )
     reinforced: bool | None = Field(
         None,
@@ -157,9 +178,6 @@ class RunConfig(TrainingSettings):
     test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")
     small_classes: Literal["error", "drop"] = Field(
         "error", description="Classes with too few rows to be in every part: stop, or leave out."
-    )
-    long_documents: Literal["truncate", "exclude"] = Field(
-        "truncate", description="Texts longer than max_length: cut them, or leave them out."
     )
     model: tuple[str, ...] = Field(
         ("embedded",),

@@ -99,13 +99,17 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class LongTexts:
-    """How many texts have more tokens than a model takes; ``exact`` when every text was counted."""
+    """How many texts have more tokens than a model takes; ``exact`` when every text was counted.
+
+    ``treatment`` is what will be done with them.
+    """
 
     model_name: str
     max_length: int
     texts: int
     share: float
     exact: bool
+    treatment: Literal["truncate", "chunk", "exclude"] = "truncate"
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,9 @@ class JobStarted:
     """A job begins, with every derived setting resolved.
 
     ``cut`` counts the texts longer than ``max_length`` tokens, special tokens included, that lose
-    their end; ``excluded`` counts those that were left out instead. ``resumed_from`` is the last
-    epoch of an earlier attempt that this one goes on from: what was recorded after it no longer
-    counts.
+    their end; ``excluded`` counts those that were left out instead, ``chunked`` those that are read
+    in windows. ``resumed_from`` is the last epoch of an earlier attempt that this one goes on from:
+    what was recorded after it no longer counts.
     """
 
     job: Job
@@ -156,6 +160,7 @@ class JobStarted:
     parameters: int
     excluded: int = 0
     resumed_from: int = 0
+    chunked: int = 0
     event: Literal["job_started"] = "job_started"
 
 

@@ -123,7 +123,7 @@ def test_a_probe_does_not_change_what_a_run_writes_after_it(
 def test_texts_that_are_cut_are_counted_and_their_tokens_end_at_the_limit(
     planned: MakePlan, some_long: None
 ) -> None:
-    config, dataset, plan = run = planned(max_length=10)
+    config, dataset, plan = run = planned(max_length=10, long_documents="truncate")
     encoder = Encoder(plan.jobs[0].model, dataset, None)
     lengths = [len(ids) for ids in encoder.tokens.token_ids(range(60))]
     longer = sum(length > 10 for length in lengths)
@@ -137,8 +137,48 @@ def test_texts_that_are_cut_are_counted_and_their_tokens_end_at_the_limit(
     assert found.amount(range(60)) == (60, sum(min(length, 10) for length in lengths))
     said = f"{longer} texts ({100 * longer / 60:.1f} %) longer than 10 tokens are"
     assert f"{said} cut." in shown(run, taken)
-    config, *rest = planned(max_length=10, long_documents="exclude")
-    assert f"{said} left out." in shown((config, *rest), taken)
+    config, dataset, plan = run = planned(max_length=10, long_documents="exclude")
+    assert f"{said} left out." in shown(run, estimate(plan, dataset, config))
+
+
+def test_texts_that_are_read_in_windows_count_with_the_tokens_of_all_of_them(
+    planned: MakePlan, some_long: None
+) -> None:
+    config, dataset, plan = run = planned(max_length=10, window_overlap=0.5)
+    encoder = Encoder(plan.jobs[0].model, dataset, 10)
+    lengths = [len(ids) for ids in encoder.tokens.windows(range(60), 0.5)]
+    assert sum(length > 10 for length in lengths) == 10
+
+    taken = estimate(plan, dataset, config)
+    found = probed(run)
+
+    assert [long.treatment for long in taken.long_texts] == ["chunk"]  # more than 5 % are longer
+    assert from_json(to_json(taken)) == taken
+    assert found.lengths.tolist() == lengths
+    assert found.amount(range(60)) == (60, sum(lengths))
+    said = "10 texts (16.7 %) longer than 10 tokens are read in windows that overlap by 50 %."
+    why = "They are more than 5 %: --long-documents truncate would cut them."
+    assert f"{said} {why}\n" in shown(run, taken)
+    config, *rest = planned(max_length=10, window_overlap=0.5, long_documents="chunk")
+    text = shown((config, *rest), taken)
+    assert f"{said}\n" in text
+    assert "Texts longer than the model takes are read in windows, and scored as a whole." in text
+
+
+def test_a_few_long_texts_are_cut_and_the_plan_says_how_else(
+    planned: MakePlan, tweets: Path
+) -> None:
+    lines = tweets.read_text().splitlines()
+    lines[1:4] = [line.replace("the ", "the film and the book and the law ") for line in lines[1:4]]
+    tweets.write_text("\n".join(lines) + "\n")
+    config, dataset, plan = run = planned(max_length=12)
+
+    taken = estimate(plan, dataset, config)
+
+    assert [(long.texts, long.treatment) for long in taken.long_texts] == [(3, "truncate")]
+    assert (
+        "3 texts (5.0 %) longer than 12 tokens are cut. --long-documents chunk reads them whole.\n"
+    ) in shown(run, taken)
 
 
 def test_texts_that_are_left_out_are_neither_trained_nor_scored(

@@ -120,7 +120,7 @@ def test_the_same_configuration_gives_the_same_files_again(runner: Runner) -> No
 def test_texts_are_cut_at_the_length_asked_for_and_counted(
     runner: Runner, limit: int | None, cut: int
 ) -> None:
-    runner.run(max_length=limit, epochs=1)
+    runner.run(max_length=limit, long_documents="truncate", epochs=1)
 
     started = [event for event in runner.told if isinstance(event, JobStarted)]
     assert [event.max_length for event in started] == [limit or 64] * 2

@@ -212,7 +212,7 @@ def train(
         ),
     ] = None,
     long_documents: Annotated[
-        str | None, typer.Option(help="Texts over the limit: truncate or exclude.")
+        str | None, typer.Option(help="Texts over the limit: truncate, chunk or exclude.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Jobs trained at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,

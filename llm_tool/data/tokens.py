@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int32]
+from llm_tool.data.windows import Frame, Ids, Windows, frame_of, split_windows
+
 Tokenizer: TypeAlias = Any  # a tokenizer of transformers, which has no one type for them
 _POOL = 16  # batches whose examples are sorted by length together
 _PIECE = 1 / 16  # of the token budget: what a piece takes besides its tokens
@@ -23,6 +25,9 @@ class Examples:
     ``token_ids`` are unpadded, special tokens included; ``labels`` are positions in the task's
     classes, shape (examples,), or 0 and 1 for each label, shape (examples, labels); ``rows`` are
     positions in the dataset and ``ids`` what the user knows the rows by.
+
+    With a ``window_length`` a longer example is read in windows of so many tokens, special tokens
+    included: its ``token_ids`` are theirs one after the other, and only the last may be shorter.
     """
 
     token_ids: Sequence[Ids]
@@ -30,21 +35,28 @@ class Examples:
     languages: Sequence[str]
     rows: Sequence[int]
     ids: Sequence[str]
+    window_length: int = 0
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Number of tokens of each example."""
+        """Number of tokens of each example, those of all its windows together."""
         return np.fromiter((len(ids) for ids in self.token_ids), np.int64, len(self.token_ids))
+
+    @cached_property
+    def windows(self) -> Windows:
+        """What goes through the model at once."""
+        return split_windows(self.token_ids, self.window_length)
 
 
 @dataclass(frozen=True)
 class JobData:
     """The tokenised rows of one job.
 
-    ``cut`` counts texts longer than the limit that lost their end, ``excluded`` those left out.
+    Of the texts longer than the limit, ``cut`` counts those that lost their end, ``excluded`` those
+    left out, ``chunked`` those read in windows.
     """
 
     train: Examples
@@ -52,6 +64,7 @@ class JobData:
     test: Examples
     cut: int = 0
     excluded: int = 0
+    chunked: int = 0
 
 
 class TokenStore:
@@ -69,6 +82,8 @@ class TokenStore:
         self._texts = texts
         self._ids: dict[int, Ids] = {}
         self._cut: set[int] = set()
+        self._windows: dict[tuple[int, float], Ids] = {}
+        self._frame: Frame | None = None
         self.max_length = max_length
 
     def token_ids(self, rows: Sequence[int]) -> list[Ids]:
@@ -83,6 +98,30 @@ class TokenStore:
         self.token_ids(rows)
         return self._cut.intersection(rows)
 
+    def windows(self, rows: Sequence[int], overlap: float) -> list[Ids]:
+        """Return the token ids of rows, of longer ones those of all windows one after the other.
+
+        Args:
+            rows: Positions in the dataset.
+            overlap: Share of a window that the next one begins with.
+
+        Raises:
+            StudioError: The tokenizer does not put its special tokens around a text.
+        """
+        for row in self.too_long(rows):
+            if (row, overlap) not in self._windows:
+                whole = self._whole(row)
+                self._frame = self._frame or frame_of(whole, self._whole(row, special=False))
+                self._windows[row, overlap] = self._frame.cut(whole, self.max_length, overlap)
+        own = self.token_ids(rows)
+        return [self._windows.get((row, overlap), ids) for row, ids in zip(rows, own, strict=True)]
+
+    def _whole(self, row: int, *, special: bool = True) -> Ids:
+        encoded = self._tokenizer(
+            self._texts[row], truncation=False, add_special_tokens=special, verbose=False
+        )
+        return np.asarray(encoded["input_ids"], dtype=np.int32)
+
     def _tokenise(self, rows: Sequence[int]) -> None:
         encoded = self._tokenizer(
             [self._texts[row] for row in rows],
@@ -95,8 +134,7 @@ class TokenStore:
             self._ids[row] = np.asarray(ids, dtype=np.int32)
         full = [row for row in rows if len(self._ids[row]) >= self.max_length]
         for row in full:
-            whole = self._tokenizer(self._texts[row], truncation=False, verbose=False)
-            if len(whole["input_ids"]) > self.max_length:
+            if len(self._whole(row)) > self.max_length:
                 self._cut.add(row)
 
 

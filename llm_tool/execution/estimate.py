@@ -27,6 +27,7 @@ from llm_tool.execution.resources import share_out, visible_gpus
 from llm_tool.execution.space import existing
 from llm_tool.execution.workers import end_with_owner
 from llm_tool.plan import Job, Parts, Plan
+from llm_tool.trainers.imbalance import drawn_share
 from llm_tool.trainers.model_sources import is_here
 
 if TYPE_CHECKING:
@@ -165,26 +166,28 @@ def _estimated(
     """Scale the probes up to the run; ``owner`` is the memory of the process that has workers."""
     jobs = list(zip(plan.jobs, plan.parts, strict=True))
     known = [(job, parts) for job, parts in jobs if job.model in probes]
-    seconds = [
-        job_seconds(probes[job.model], parts, config) if job.model in probes else None
-        for job, parts in jobs
-    ]
+
+    def whole(job: Job, parts: Parts, *, reinforced: bool = False) -> float:
+        drawn = drawn_share(job, trials[job.model].dataset, parts.train, config)
+        return job_seconds(probes[job.model], parts, config, reinforced=reinforced, drawn=drawn)
+
+    seconds = [whole(job, parts) if job.model in probes else None for job, parts in jobs]
     if not known:
         return RunEstimated(None, None, None, "", tuple(seconds))
     once = {m: probe.files + probe.text * len(trials[m].rows) for m, probe in probes.items()}
     workers, models = config.workers or 1, [job.model for job, _ in known]
 
-    def whole(*, reinforced: bool) -> float:
-        each = [job_seconds(probes[j.model], p, config, reinforced=reinforced) for j, p in known]
+    def together(*, reinforced: bool) -> float:
+        each = [whole(job, parts, reinforced=reinforced) for job, parts in known]
         return start + schedule(list(zip(models, each, strict=True)), once, workers)
 
     device = probes[models[0]].device
     fullest = sorted((_memory(probes[m], trials[m].rows) for m in models), reverse=True)
-    together = workers if device != "cuda" else -(-workers // max(1, len(visible_gpus())))
+    sharing = workers if device != "cuda" else -(-workers // max(1, len(visible_gpus())))
     return RunEstimated(
-        seconds=whole(reinforced=False),
-        seconds_at_most=whole(reinforced=config.reinforces),
-        memory_bytes=sum(fullest[:together]) + (owner if device != "cuda" else 0),
+        seconds=together(reinforced=False),
+        seconds_at_most=together(reinforced=config.reinforces),
+        memory_bytes=sum(fullest[:sharing]) + (owner if device != "cuda" else 0),
         device=device,
         job_seconds=tuple(seconds),
         long_texts=tuple(_long_texts(trials[m], probe) for m, probe in probes.items()),
@@ -192,7 +195,7 @@ def _estimated(
 
 
 def job_seconds(
-    probe: Probe, parts: Parts, config: RunConfig, *, reinforced: bool = False
+    probe: Probe, parts: Parts, config: RunConfig, *, reinforced: bool = False, drawn: float = 1.0
 ) -> float:
     """Return the seconds of one job, from its loading to its saved model.
 
@@ -202,10 +205,11 @@ def job_seconds(
         config: The settings; each epoch counts, also where ``patience`` may end it before.
         reinforced: With the reinforced phase at its longest: every row drawn as often as those of
             weak classes.
+        drawn: Texts that an epoch draws for each training row.
     """
     settings = config.resolved(len(parts.train), 0)
     batch, epochs = settings.batch_size or 1, settings.epochs or 1
-    texts, tokens = probe.amount(parts.train)
+    texts, tokens = (drawn * number for number in probe.amount(parts.train))
     training = -(-texts // batch) * probe.step + tokens * probe.token
     scoring, testing = (
         probe.amount(rows)[1] * probe.scored_token for rows in (parts.validation, parts.test)
@@ -252,4 +256,5 @@ def _long_texts(trial: _Trial, probe: Probe) -> LongTexts:
         round(share * len(trial.rows)),
         share,
         exact=probe.sampled >= len(trial.rows),
+        treatment=probe.long_documents,
     )

@@ -76,15 +76,23 @@ def _end_line(event: RunEnded) -> str:
 
 
 def _start_line(event: JobStarted) -> str:
-    left = f"{plural(event.excluded, 'text')} over {event.max_length:,} tokens left out"
-    cut = f"{plural(event.cut, 'text')} over {event.max_length:,} tokens cut"
     return (
         f"{_title(event.job)}: {event.train_rows:,} train, "
         f"{event.validation_rows:,} validation, {event.test_rows:,} test; "
         f"{plural(event.epochs, 'epoch')}, batch size {event.batch_size}, "
-        f"learning rate {event.learning_rate:g}, {left if event.excluded else cut}; "
+        f"learning rate {event.learning_rate:g}, {long_texts(event)}; "
         f"{event.device}, {event.precision}{resumed_from(event)}"
     )
+
+
+def long_texts(event: JobStarted) -> str:
+    """Return how many texts are longer than the limit, and what is done with them."""
+    over = f"over {event.max_length:,} tokens"
+    if event.excluded:
+        return f"{plural(event.excluded, 'text')} {over} left out"
+    if event.chunked:
+        return f"{plural(event.chunked, 'text')} {over} in windows"
+    return f"{plural(event.cut, 'text')} {over} cut"
 
 
 def resumed_from(event: JobStarted) -> str:

@@ -21,14 +21,19 @@ from llm_tool.events import (
     RunStarted,
 )
 from llm_tool.logs.journal import job_number
-from llm_tool.logs.summary import describe_reinforcement, done_before, resumed_from
+from llm_tool.logs.summary import (
+    describe_reinforcement,
+    done_before,
+    long_texts,
+    resumed_from,
+)
 from llm_tool.stopping import finishing
 from llm_tool.studio.epochs import EpochTable
 from llm_tool.studio.panels import show_classes
 from llm_tool.studio.progress import ProgressLines
 from llm_tool.studio.results import show_result
 from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, rule, show_error
-from llm_tool.text import plural, visible
+from llm_tool.text import visible
 
 
 class RunDisplay:
@@ -99,9 +104,8 @@ class RunDisplay:
         number = self._finished + 1
         jobs = len(self._run.jobs) if self._run else number
         rule(self._console, f"{event.job.title} · job {number} of {jobs}")
-        long = f"{event.max_length:,} tokens"
-        cut = f", {plural(event.cut, 'text')} over {long} cut" if event.cut else ""
-        cut += f", {plural(event.excluded, 'text')} over {long} left out" * bool(event.excluded)
+        long = event.cut or event.excluded or event.chunked
+        cut = f", {long_texts(event)}" if long else ""
         self._console.print(
             Text(
                 f"{event.parameters / 1e6:.1f} M parameters, {event.device} {event.precision}, "

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from llm_tool.config import RunConfig, epochs_for
+from llm_tool.config import LONG_SHARE, RunConfig, epochs_for
 from llm_tool.data.columns import Columns, is_missing, separator
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.label_keys import split_cell
 from llm_tool.data.loaders import Table
 from llm_tool.data.schemes import Arranged
-from llm_tool.events import RunEstimated, Scores
+from llm_tool.events import LongTexts, RunEstimated, Scores
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.space import free_space, in_bytes, needed
 from llm_tool.logs.summary import duration
 from llm_tool.plan import Plan, distinct_names
+from llm_tool.studio.imbalance import imbalance_lines
 from llm_tool.studio.theme import QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import plural, shell_word, shorten, visible
 
@@ -101,8 +102,8 @@ def show_plan(
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
     decided = share_out(config, plan)
-    for line in _how(plan, decided):
-        console.print(Text(line))
+    for line in (*_how(plan, decided), *imbalance_lines(plan, dataset, config)):
+        console.print(Text(visible(line)))
     for line in _takes(estimate, config) if estimate else ():
         console.print(Text(visible(line)))
     _show_space(console, plan, decided)
@@ -165,10 +166,10 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
             f"{config.reinforced_oversampling:g} times as often, weighing "
             f"{config.reinforced_class_weight:g} times as much."
         )
-    if config.class_weights == "balanced":
-        yield "Rare classes weigh more in the loss, so that every class weighs the same in sum."
     if config.long_documents == "exclude":
         yield "Texts longer than the model takes are left out."
+    if config.long_documents == "chunk":
+        yield "Texts longer than the model takes are read in windows, and scored as a whole."
 
 
 def _takes(estimate: RunEstimated, config: RunConfig) -> Iterator[str]:
@@ -189,13 +190,29 @@ def _takes(estimate: RunEstimated, config: RunConfig) -> Iterator[str]:
     several = len(estimate.long_texts) > 1
     for long in estimate.long_texts:
         if long.texts:
-            what = "left out" if config.long_documents == "exclude" else "cut"
+            what = _treated(long, config)
             how_many = f"{'' if long.exact else 'About '}{plural(long.texts, 'text')}"
             verb = "is" if long.texts == 1 else "are"
             yield (
                 f"{how_many} ({100 * long.share:.1f} %) longer than {long.max_length:,} tokens "
                 f"{verb} {what}{f' for {long.model_name}' if several else ''}."
+                f"{_why(long, config)}"
             )
+
+
+def _treated(long: LongTexts, config: RunConfig) -> str:
+    windows = f"read in windows that overlap by {100 * config.window_overlap:.0f} %"
+    return {"truncate": "cut", "exclude": "left out", "chunk": windows}[long.treatment]
+
+
+def _why(long: LongTexts, config: RunConfig) -> str:
+    """Return why long texts are treated so, and how else, where that was not asked for."""
+    if config.long_documents is not None:
+        return ""
+    if long.treatment == "chunk":
+        share = f"{100 * LONG_SHARE:g} %"
+        return f" They are more than {share}: --long-documents truncate would cut them."
+    return " --long-documents chunk reads them whole."
 
 
 def about(seconds: float) -> str:

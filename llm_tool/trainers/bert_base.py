@@ -53,11 +53,10 @@ from llm_tool.trainers.checkpoint import (
 )
 from llm_tool.trainers.device import (
     TOKEN_BUDGET,
-    autocast,
     place,
     with_less_memory,
 )
-from llm_tool.trainers.forward import forward, outputs_of, predict_logits, sum_losses, to_tensor
+from llm_tool.trainers.forward import outputs_of, predict_logits, sum_losses, to_tensor
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
     Course,
@@ -328,9 +327,10 @@ def train_epochs(
 
     A batch is ``batch_size`` rows of similar length (see ``shuffled_batches``); long ones go
     through the model in pieces, whose gradients add up to exactly the batch's, and gradients are
-    clipped by norm. Where memory runs out, the batch is done again in smaller pieces.
+    clipped by norm. A row in several windows counts once (see ``sum_losses``). Where memory runs
+    out, the batch is done again in smaller pieces.
     """
-    lengths = train.lengths
+    lengths, windows = train.lengths, train.windows
     done = sum(epoch.training_phase == course.phase for epoch in progress.epochs)
 
     for epoch in range(course.first_epoch + done, course.last_epoch + 1):
@@ -345,7 +345,7 @@ def train_epochs(
             gradients = partial(
                 _gradients, model, tokenizer, train, course, batch, progress.precision
             )
-            before, longest = progress.token_budget, int(lengths[batch].max())
+            before, longest = progress.token_budget, int(windows.lengths[windows.of(batch)].max())
             own, progress.token_budget = with_less_memory(before, longest, gradients)
             losses += own
             check_finite(losses.sum(), f"epoch {epoch}, batch {number}")
@@ -385,15 +385,12 @@ def _gradients(
         precision: Arithmetic of the forward pass.
         token_budget: Most padded tokens that go through the model at once.
     """
-    device = next(model.parameters()).device
+    windows = train.windows
     model.zero_grad()
-    batch_weight = to_tensor(course.weights[batch].sum(axis=0), device)
+    batch_weight = to_tensor(course.weight_of(batch), next(model.parameters()).device)
     losses = np.zeros(outputs_of(train))
-    for piece in micro_batches(batch, train.lengths, token_budget):
-        with autocast(device, precision):
-            logits = forward(model, tokenizer, train, piece, device)
-        labels = to_tensor(train.labels[piece], device)
-        loss = sum_losses(logits, labels, to_tensor(course.weights[piece], device))
+    for piece in micro_batches(windows.of(batch), windows.lengths, token_budget):
+        loss = sum_losses(model, tokenizer, train, course.weights, piece, precision)
         (loss / batch_weight).mean().backward()
         losses += loss.detach().cpu().numpy()
     return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from llm_tool.config import Precision
 from llm_tool.data.tokens import Examples, Tokenizer, micro_batches, pad
-from llm_tool.trainers.device import TOKEN_BUDGET, with_less_memory
+from llm_tool.data.windows import Ids, Windows
+from llm_tool.trainers.device import TOKEN_BUDGET, autocast, with_less_memory
 from llm_tool.trainers.kernels import Kernels
 from llm_tool.trainers.pretrained import Model
 
@@ -18,12 +21,11 @@ from llm_tool.trainers.pretrained import Model
 def forward(
     model: Model,
     tokenizer: Tokenizer,
-    examples: Examples,
-    piece: NDArray[np.int64],
+    token_ids: Sequence[Ids],
     device: torch.device,
 ) -> torch.Tensor:
-    """Return a model's outputs for some examples, in float32, shape (piece, outputs)."""
-    ids, mask = pad([examples.token_ids[i] for i in piece], tokenizer.pad_token_id)
+    """Return a model's outputs for some token ids, in float32, shape (token_ids, outputs)."""
+    ids, mask = pad(token_ids, tokenizer.pad_token_id)
     with Kernels():
         output = model(
             input_ids=torch.from_numpy(ids).to(device),
@@ -34,23 +36,29 @@ def forward(
 
 
 def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> NDArray[np.float32]:
-    """Return the model's outputs for examples, shape (examples, classes), in their order.
+    """Return the model's outputs for examples, shape (examples, classes), in their order."""
+    return predict_documents(model, tokenizer, examples.windows)
+
+
+def predict_documents(model: Model, tokenizer: Tokenizer, windows: Windows) -> NDArray[np.float32]:
+    """Return the model's outputs for texts, shape (texts, classes): the means of their windows'.
 
     In float32, so that what is recorded is what the saved model gives anywhere; in smaller pieces
     where memory runs out.
     """
     device = next(model.parameters()).device
-    lengths = examples.lengths
-    outputs = np.zeros((len(examples), model.config.num_labels), dtype=np.float32)
+    lengths, token_ids = windows.lengths, windows.token_ids
+    outputs = np.zeros((len(lengths), model.config.num_labels), dtype=np.float32)
 
     def predict(token_budget: int) -> None:
-        for piece in micro_batches(range(len(examples)), lengths, token_budget):
-            outputs[piece] = forward(model, tokenizer, examples, piece, device).cpu().numpy()
+        for piece in micro_batches(range(len(lengths)), lengths, token_budget):
+            ids = [token_ids[i] for i in piece]
+            outputs[piece] = forward(model, tokenizer, ids, device).cpu().numpy()
 
     model.eval()
     with torch.inference_mode():
         with_less_memory(2 * TOKEN_BUDGET[device.type], int(lengths.max(initial=0)), predict)
-    return outputs
+    return windows.aggregate(outputs)
 
 
 def outputs_of(examples: Examples) -> int:
@@ -63,9 +71,35 @@ def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.atleast_1d(array)).to(device)
 
 
-def sum_losses(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the weighted sum of the rows' losses for each output that is learned."""
+def sum_losses(
+    model: Model,
+    tokenizer: Tokenizer,
+    train: Examples,
+    weights: NDArray[np.float32],
+    piece: NDArray[np.int64],
+    precision: Precision,
+) -> torch.Tensor:
+    """Return the weighted sum of some windows' losses for each output that is learned.
+
+    The loss of a text is the mean of its windows' losses, each with the label of the text (as
+    Pappagari et al. 2019 train on segments), so that it counts once, however long it is, and its
+    windows can be in different pieces.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        train: The texts.
+        weights: What each text weighs, shape of the labels.
+        piece: Positions of the windows.
+        precision: Arithmetic of the forward pass.
+    """
+    device, windows = next(model.parameters()).device, train.windows
+    with autocast(device, precision):
+        logits = forward(model, tokenizer, [windows.token_ids[i] for i in piece], device)
+    texts = windows.documents[piece]
+    labels = to_tensor(train.labels[texts], device)
+    own = to_tensor((weights[texts].T * windows.shares[piece]).T, device)
     if labels.ndim == 1:
-        return (cross_entropy(logits, labels, reduction="none") * weights).sum(0, keepdim=True)
+        return (cross_entropy(logits, labels, reduction="none") * own).sum(0, keepdim=True)
     each = binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
-    return (each * weights).sum(0)
+    return (each * own).sum(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from llm_tool.config import RunConfig, TrainingSettings
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.tokens import Examples, JobData, Tokenizer, TokenStore
+from llm_tool.data.windows import treatment
 from llm_tool.events import JobEnded, Observer
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
@@ -120,25 +121,34 @@ def prepare_job(
     store = encoder.tokens
     every = [row for rows in parts.named().values() for row in rows]
     long = store.too_long(every)
-    excluded = long if config.long_documents == "exclude" else set()
+    how = treatment(config.long_documents, len(long), len(every))
+    excluded = long if how == "exclude" else set()
+    whole = partial(store.windows, overlap=config.window_overlap)
+    tokens_of = whole if how == "chunk" else store.token_ids
 
     def examples(rows: Sequence[int]) -> Examples:
         kept = [row for row in rows if row not in excluded]
         return Examples(
-            token_ids=store.token_ids(kept),
+            token_ids=tokens_of(kept),
             labels=label_array(job, dataset, kept),
             languages=[dataset.languages[row] for row in kept],
             rows=kept,
             ids=[dataset.ids[row] for row in kept],
+            window_length=store.max_length if how == "chunk" else 0,
         )
 
     sets = {part: examples(rows) for part, rows in parts.named().items()}
-    settings = config.model_copy(
-        update={"max_length": store.max_length, "reinforced": config.reinforces}
-    )
+    decided = {
+        "max_length": store.max_length,
+        "long_documents": how,
+        "reinforced": config.reinforces,
+    }
+    settings = config.model_copy(update=decided)
     multi_label = bool(job.labels)
     model = load_model(encoder.folder, job.task.classes, job.seed, multi_label=multi_label)
     is_yes_or_no = multi_label or job.task.label_value
     if is_yes_or_no and len(sets["train"]):
         start_from_shares(model, class_shares(job, sets["train"], settings))
-    return model, JobData(**sets, cut=len(long - excluded), excluded=len(excluded)), settings
+    cut, chunked = (len(long) * (how == one) for one in ("truncate", "chunk"))
+    data = JobData(**sets, cut=cut, excluded=len(excluded), chunked=chunked)
+    return model, data, settings

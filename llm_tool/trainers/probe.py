@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from llm_tool.config import RunConfig, TrainingSettings
+from llm_tool.config import LongDocuments, RunConfig, TrainingSettings
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.tokens import Examples, Tokenizer, TokenStore
+from llm_tool.data.windows import treatment
 from llm_tool.errors import StudioError
 from llm_tool.events import BatchEnded, Event
 from llm_tool.plan import Job, Parts
@@ -61,7 +62,8 @@ class Probe:
 
     ``memory`` is the peak in bytes: of the GPU with ``device`` cuda, else of the process.
     ``lengths[row]`` are the tokens of a row of the dataset, 0 where it is left out for its length,
-    -1 where it is not in the sample; ``too_long`` rows of the sample have more than ``max_length``.
+    those of all windows where it has several, -1 where it is not in the sample; ``too_long`` rows
+    of the sample have more than ``max_length``, and ``long_documents`` is what is done with them.
     """
 
     files: float
@@ -76,6 +78,7 @@ class Probe:
     max_length: int
     lengths: NDArray[np.int32]
     too_long: frozenset[int]
+    long_documents: LongDocuments = "truncate"
 
     def amount(self, rows: Sequence[int]) -> tuple[float, float]:
         """Return about how many texts of some rows are kept, and how many tokens they have."""
@@ -128,15 +131,14 @@ def probe(
         first = _lowest([row for own in parts.named().values() for row in own], rank, _OWN_TEXTS)
         sample = list(dict.fromkeys([*first, *_lowest(rows, rank, _TEXTS)]))
         started = time.perf_counter()
-        lengths, too_long = _lengths(encoder.tokens, sample, len(rank))
+        lengths, too_long, how = _lengths(encoder.tokens, sample, len(rank), config)
         text = (time.perf_counter() - started) / max(1, int((lengths >= 0).sum()))
 
         drawn = parts.where((lengths != _NOT_SAMPLED).tolist())
         started = time.perf_counter()
-        model, data, settings = prepare_job(job, drawn, dataset, encoder, config)
+        decided = config.model_copy(update={"long_documents": how})
+        model, data, settings = prepare_job(job, drawn, dataset, encoder, decided)
         load = time.perf_counter() - started
-        if config.long_documents == "exclude":
-            lengths[list(too_long)] = 0
         if not len(data.train) or not len(data.validation):
             raise StudioError("no text is left to train on or to validate with")
         settings = settings.resolved(len(parts.train), model.config.hidden_size)
@@ -152,7 +154,7 @@ def probe(
             memory = torch.cuda.max_memory_allocated()
         return Probe(
             files, text, load, step, token, scored_token, save, memory, device.type,
-            encoder.tokens.max_length, lengths, frozenset(too_long),
+            encoder.tokens.max_length, lengths, frozenset(too_long), how,
         )  # fmt: skip
 
 
@@ -164,9 +166,9 @@ def _lowest(rows: Sequence[int], rank: NDArray[np.int64], count: int) -> list[in
 
 
 def _lengths(
-    store: TokenStore, sample: Sequence[int], texts: int
-) -> tuple[NDArray[np.int32], set[int]]:
-    """Return the tokens of each row, -1 where it is not in the sample, and which are too long."""
+    store: TokenStore, sample: Sequence[int], texts: int, config: RunConfig
+) -> tuple[NDArray[np.int32], set[int], LongDocuments]:
+    """Return the tokens of each row as a probe has them, which are too long, and what is done."""
     lengths, too_long = np.full(texts, _NOT_SAMPLED, dtype=np.int32), set[int]()
     started = time.perf_counter()
     for start in range(0, len(sample), _OWN_TEXTS):
@@ -175,7 +177,13 @@ def _lengths(
         lengths[rows] = [len(ids) for ids in store.token_ids(rows)]
         if time.perf_counter() - started > _TOKENISING:
             break
-    return lengths, too_long
+    how = treatment(config.long_documents, len(too_long), int((lengths >= 0).sum()))
+    long = sorted(too_long)
+    if how == "exclude":
+        lengths[long] = 0
+    elif how == "chunk":
+        lengths[long] = [len(ids) for ids in store.windows(long, config.window_overlap)]
+    return lengths, too_long, how
 
 
 @dataclass
@@ -250,10 +258,13 @@ class _Trial:
 
 
 def _chosen(rows: Examples, positions: NDArray[np.int64]) -> Examples:
-    names = ("token_ids", "languages", "rows", "ids")
-    return Examples(
+    return replace(
+        rows,
+        token_ids=[rows.token_ids[i] for i in positions],
         labels=rows.labels[positions],
-        **{name: [getattr(rows, name)[i] for i in positions] for name in names},
+        languages=[rows.languages[i] for i in positions],
+        rows=[rows.rows[i] for i in positions],
+        ids=[rows.ids[i] for i in positions],
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.class_weight import compute_class_weight
 
 from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples
@@ -25,6 +25,7 @@ from llm_tool.events import (
     WeakClass,
 )
 from llm_tool.plan import Job
+from llm_tool.trainers.imbalance import row_draws, row_weights
 from llm_tool.trainers.multi_label_trainer import Labels, Logits, each_task, predict
 
 Flags = NDArray[np.bool_]
@@ -37,6 +38,8 @@ class Course:
 
     ``draws`` says how often each row is drawn in an epoch, shape (rows,); ``weights`` how much it
     weighs in the loss, shape of the labels: (rows,), or (rows, labels) of a shared encoder.
+    A ``steady`` course divides the loss of a batch by what so many drawn rows weigh on average,
+    others divide it by what its own rows weigh.
     """
 
     phase: Phase
@@ -45,39 +48,49 @@ class Course:
     learning_rate: float
     draws: NDArray[np.float64]
     weights: NDArray[np.float32]
+    steady: bool = False
 
     @property
     def last_epoch(self) -> int:
         """The number of its last epoch."""
         return self.first_epoch + self.epochs - 1
 
+    def weight_of(self, batch: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what a batch's sum of losses is divided by, for each output that is learned."""
+        if self.steady:  # divided by its own weight, a batch of one row weighs what any other does
+            return np.asarray(len(batch) * self._mean_weight, dtype=np.float32)
+        own: NDArray[np.float32] = self.weights[batch].sum(axis=0)
+        return own
+
+    @cached_property
+    def _mean_weight(self) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = np.average(self.weights, axis=0, weights=self.draws)
+        return mean
+
 
 def normal_course(train: Examples, settings: TrainingSettings) -> Course:
     """Return the course that every training begins with; settings are resolved."""
     rate = settings.learning_rate or 0.0
-    draws = np.ones(len(train))
-    return Course("normal", 1, settings.epochs or 1, rate, draws, class_weights(train, settings))
+    return Course(
+        phase="normal",
+        first_epoch=1,
+        epochs=settings.epochs or 1,
+        learning_rate=rate,
+        draws=row_draws(train.labels, settings),
+        weights=class_weights(train, settings),
+        steady=settings.class_weights != "none",
+    )
 
 
 def class_weights(train: Examples, settings: TrainingSettings) -> NDArray[np.float32]:
-    """Return the weight of each row and label: one, or so that classes weigh the same in all.
-
-    ``rows / (classes * rows of the class)``, as scikit-learn's ``balanced`` (King & Zeng 2001).
-    """
-    if settings.class_weights == "none":
-        return np.ones(train.labels.shape, dtype=np.float32)
-    columns = train.labels.reshape(len(train), -1)
-    weights = np.ones(columns.shape, dtype=np.float32)
-    for i in range(columns.shape[1]):
-        present = np.unique(columns[:, i])
-        balanced = compute_class_weight("balanced", classes=present, y=columns[:, i])
-        weights[:, i] = balanced[np.searchsorted(present, columns[:, i])]
-    return weights.reshape(train.labels.shape)
+    """Return the weight of each row and label; see ``row_weights``."""
+    return row_weights(train.labels, settings)
 
 
 def class_shares(job: Job, train: Examples, settings: TrainingSettings) -> NDArray[np.float64]:
     """Return the share of each class in the loss, or of the yes of each label, shape (outputs,)."""
-    weights = class_weights(train, settings).astype(np.float64)
+    draws = row_draws(train.labels, settings)
+    weights = (class_weights(train, settings).astype(np.float64).T * draws).T
     if job.labels:
         in_loss = (weights * train.labels).sum(axis=0)
     else:
@@ -161,8 +174,10 @@ def reinforced_course(
         first_epoch=after + 1,
         epochs=settings.reinforced_epochs,
         learning_rate=settings.reinforced_learning_rate or 0.0,
-        draws=np.where(drawn, settings.reinforced_oversampling, 1.0),
+        draws=row_draws(train.labels, settings)
+        * np.where(drawn, settings.reinforced_oversampling, 1.0),
         weights=weights,
+        steady=settings.class_weights != "none",
     )
 
 
