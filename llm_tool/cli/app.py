@@ -139,7 +139,8 @@ def demo(
 def train(
     mode: Annotated[str, typer.Argument(help=f"How to train: {', '.join(MODES)}.")],
     data: Annotated[
-        str | None, typer.Argument(help="CSV, TSV or JSON Lines; `demo`: the embedded data.")
+        str | None,
+        typer.Argument(help="The table, in any usual format; `demo`: the embedded one."),
     ] = None,
     text_column: Annotated[
         str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
@@ -159,6 +160,9 @@ def train(
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of a workbook, object of an R file, table in a ZIP.")
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(

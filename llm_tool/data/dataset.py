@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_tool.config import DEMO_DATA
 from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing, separator
-from llm_tool.data.loaders import read_table
+from llm_tool.data.loaders import read_table, table_sha256
 from llm_tool.errors import StudioError
 from llm_tool.text import UNWRITABLE, plural, visible
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from llm_tool.config import RunConfig
     from llm_tool.data.columns import Columns
     from llm_tool.data.loaders import Table
+    from llm_tool.data.readers.rows import Progress
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,23 @@ class Dataset:
         return tuple(sorted(set(self.languages) - {""}))
 
 
-def open_table(config: RunConfig) -> Table:
+def open_table(config: RunConfig, on_progress: Progress | None = None) -> Table:
     """Read the table that a configuration names; ``demo`` is the one inside the package."""
     path = _data_path(config)
-    return read_table(path, encoding=config.encoding, delimiter=config.delimiter)
+    return read_table(
+        path,
+        encoding=config.encoding,
+        delimiter=config.delimiter,
+        sheet=config.sheet,
+        on_progress=on_progress,
+    )
 
 
 def data_sha256(config: RunConfig) -> str:
     """Return the hash of the table's file, as ``Table`` has it; empty if it cannot be read."""
     try:
-        return hashlib.sha256(Path(_data_path(config)).read_bytes()).hexdigest()
-    except OSError:
+        return table_sha256(_data_path(config))
+    except StudioError:
         return ""
 
 
@@ -83,13 +88,13 @@ def _data_path(config: RunConfig) -> str:
     return config.data
 
 
-def load_dataset(config: RunConfig) -> Dataset:
+def load_dataset(config: RunConfig, on_progress: Progress | None = None) -> Dataset:
     """Read the table of a configuration and build its dataset.
 
     Raises:
         StudioError: See ``read_table`` and ``build_dataset``.
     """
-    table = open_table(config)
+    table = open_table(config, on_progress)
     return build_dataset(table, choose_columns(table, config), name=config.data)
 
 
@@ -110,7 +115,7 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
             where=visible(table.path),
             remedy="Choose another column with --text-column.",
         )
-    notes = []
+    notes = list(table.notes)
     if len(kept) < len(raw_texts):
         gone = sorted(set(range(len(raw_texts))) - set(kept))
         notes.append(f"{_rows(table, gone)} left out: no text.")
@@ -127,7 +132,7 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
         own = _label_key(name, table.frame[name].iloc[kept].tolist())
         return replace(own, values=_writable(own.values, table, name, kept))
 
-    ids = column(columns.id) if columns.id else tuple(str(table.row_numbers[i]) for i in kept)
+    ids = column(columns.id) if columns.id else tuple(table.row_name(i) for i in kept)
     return Dataset(
         name=name,
         sha256=table.sha256,
@@ -156,8 +161,7 @@ def _writable(
                 raise StudioError(
                     f"'{visible(other)}' and '{visible(value)}' differ only in characters that no "
                     "file can hold.",
-                    where=f"{visible(table.path)}, row {table.row_numbers[number]}, column "
-                    f"'{visible(column)}'",
+                    where=f"{table.place(number)}, column '{visible(column)}'",
                     remedy="Give one of them another name in the file.",
                 )
     return tuple(tuple(UNWRITABLE.sub("�", value) for value in row) for row in values)
@@ -186,7 +190,7 @@ def _parts(table: Table, cells: Sequence[str], kept: Sequence[int]) -> tuple[str
         row = parts.index("?")
         raise StudioError(
             f"The split column says '{visible(cells[row])}'.",
-            where=f"{visible(table.path)}, row {table.row_numbers[kept[row]]}",
+            where=table.place(kept[row]),
             remedy="Its values are train, validation and test; or give --split-column none.",
         )
     return parts
@@ -209,6 +213,6 @@ def _clean(cell: object) -> str:
 
 
 def _rows(table: Table, positions: Sequence[int]) -> str:
-    numbers = [table.row_numbers[i] for i in positions]
-    shown = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-    return f"{plural(len(numbers), 'row')} ({shown})"
+    names = [visible(table.row_name(i)) for i in positions[:5]]
+    shown = ", ".join(names) + (", …" if len(positions) > 5 else "")
+    return f"{plural(len(positions), 'row')} ({shown})"

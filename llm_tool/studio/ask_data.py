@@ -10,7 +10,7 @@ from llm_tool.config import DEMO_DATA, make_config
 from llm_tool.data.columns import guess_columns, is_missing, profile
 from llm_tool.data.dataset import load_dataset, open_table
 from llm_tool.data.languages import DETECT, with_detected_languages
-from llm_tool.data.loaders import FORMATS
+from llm_tool.data.loaders import format_of
 from llm_tool.errors import StudioError
 from llm_tool.studio.draft import SKIP, Draft, described, keep
 from llm_tool.studio.panels import show_columns, show_table
@@ -69,7 +69,7 @@ def _found_files() -> list[Path]:
         path
         for pattern in ("*", "*/*")
         for path in here.glob(pattern)
-        if path.suffix.lower() in FORMATS
+        if format_of(path)
         and path.suffix.lower() != ".txt"
         and not path.parts[0].startswith(".")
         and path.is_file()
