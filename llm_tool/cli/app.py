@@ -253,13 +253,14 @@ def _run(
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import execute, measure
+    from llm_tool.studio.runs import execute, measure, reading
     from llm_tool.studio.theme import make_console
 
     talk, out = make_console(stderr=True), make_console()
     config = make_config(settings)
     session = Session(config.logs_dir, config.session_id)
-    dataset, plan = prepare(config)
+    with reading(talk) as on_progress:
+        dataset, plan = prepare(config, on_progress)
     if save_config is not None:
         write_config(config, save_config)
     if dry_run:

@@ -231,7 +231,7 @@ def _read_zip(source: Source, options: Options) -> Rows:
             if len(names) == 1:
                 raise
             continue
-        return replace(rows, how=f"{rows.how}, '{name}' in ZIP{others(len(found) - 1)}")
+        return replace(rows, how=f"{rows.how}, '{visible(name)}' in ZIP{others(len(found) - 1)}")
     raise NoRowsError(
         f"None of the tables in the ZIP archive has rows: {listed(names)}.", source.where
     )

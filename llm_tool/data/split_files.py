@@ -56,7 +56,7 @@ def read_folder(folder: Path, options: Options) -> Table:
         for name in files
     ]
     frame = _together([t.frame for t in tables], list(files.items()), visible(str(folder)))
-    how = "; ".join(f"{name}: {t.how}" for name, t in zip(files, tables, strict=True))
+    how = "; ".join(f"{visible(name)}: {t.how}" for name, t in zip(files, tables, strict=True))
     return Table(
         path=str(folder),
         frame=frame,
@@ -125,10 +125,10 @@ def _notes(tables: Sequence[Table], names: list[str]) -> list[str]:
     notes: list[str] = []
     columns = dict.fromkeys(column for table in tables for column in table.frame.columns)
     for name, table in zip(names, tables, strict=True):
-        notes += [f"{name}: {note}" for note in table.notes]
+        notes += [f"{visible(name)}: {note}" for note in table.notes]
         missing = [str(column) for column in columns if column not in table.frame.columns]
         if missing:
-            notes.append(f"{name} has no column {listed(missing)}: empty in its rows.")
+            notes.append(f"{visible(name)} has no column {listed(missing)}: empty in its rows.")
     return notes
 
 

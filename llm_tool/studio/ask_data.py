@@ -14,6 +14,7 @@ from llm_tool.data.loaders import format_of
 from llm_tool.errors import StudioError
 from llm_tool.studio.draft import SKIP, Draft, described, keep
 from llm_tool.studio.panels import show_columns, show_table
+from llm_tool.studio.runs import reading
 from llm_tool.studio.theme import QUIET, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import shorten, visible
@@ -47,7 +48,8 @@ def ask_file(draft: Draft) -> object:
 def _take_file(draft: Draft, data: str) -> object:
     draft.warmup.wait_for_tables()
     try:
-        table = open_table(make_config(draft.settings, {"data": data}))
+        with reading(draft.console) as on_progress:
+            table = open_table(make_config(draft.settings, {"data": data}), on_progress)
         guess = guess_columns(table)
     except StudioError as error:
         show_error(draft.console, error)

@@ -23,7 +23,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _END, _NUL = "\udfff", "\udc00"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # as Excel writes it
 _SAMPLE = 200_000
-_PIECE = 20_000  # rows
+_PIECE = 500  # rows: so few that Python looks for garbage among one piece, not among all rows
 _JSON_LIMIT = 64 << 20
 
 
@@ -176,7 +176,7 @@ class _Reader:
             self._columns = [Column() for _ in self._header]
             piece, numbers = piece[1:], numbers[1:]
         width = len(self._header)
-        if any(len(row) != width for row in piece):
+        if set(map(len, piece)) - {width}:
             piece = [_trimmed(row, width) for row in piece]
             uneven = zip(numbers, map(len, piece), strict=True)
             self._ragged += [(n, own) for n, own in uneven if own != width]

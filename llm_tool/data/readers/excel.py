@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from typing import IO, Any
 
 from llm_tool.data.readers.rows import (
-    Cell,
     Column,
     NoRowsError,
     Options,
@@ -77,9 +77,9 @@ def _read_book(book: Any, wanted: str | None, source: Source) -> Rows:  # noqa: 
     if wanted is not None:
         names = [_sheet(names, wanted, source.where)]
     for name in names:
-        found = _table(book.get_sheet_by_name(name).to_python(skip_empty_area=False))
-        if found is not None:
-            return _rows(*found, name, len(book.sheet_names) - 1, source)
+        rows = _table(book.get_sheet_by_name(name).iter_rows(), name, source.where)
+        if rows is not None:
+            return replace(rows, how=f"{rows.how}{others(len(book.sheet_names) - 1)}")
     one = f"The sheet '{visible(names[0])}' has no rows" if len(names) == 1 else "No sheet has rows"
     raise NoRowsError(f"{one} under a header.", source.where)
 
@@ -97,8 +97,8 @@ def _sheet(names: Sequence[str], wanted: str, where: str) -> str:
     )
 
 
-def _table(cells: Sequence[Sequence[object]]) -> tuple[int, list[tuple[int, list[str]]]] | None:
-    """Return the number of the header's row, and the filled rows with their numbers from it on."""
+def _table(cells: Iterable[Sequence[object]], sheet: str, where: str) -> Rows | None:
+    """Return the rows under a sheet's header, if it has any."""
     filled = (
         (number, [shown(value) for value in row])
         for number, row in enumerate(cells, start=1)
@@ -107,26 +107,19 @@ def _table(cells: Sequence[Sequence[object]]) -> tuple[int, list[tuple[int, list
     above = list(islice(filled, _HEADER_WITHIN))
     widths = [sum(bool(cell.strip()) for cell in row) for _, row in above]
     # A title has one cell, however wide it looks; a header has one for each column.
-    header = next((i for i, width in enumerate(widths) if width > 1), 0)
-    rows = [*above[header:], *filled]
-    return (header, rows) if len(rows) > 1 else None
-
-
-def _rows(
-    above: int, rows: list[tuple[int, list[str]]], sheet: str, more: int, source: Source
-) -> Rows:
-    where = f"{source.where}, sheet '{visible(sheet)}', row {rows[0][0]}"
-    used = [
-        i
-        for i, name in enumerate(rows[0][1])
-        if name.strip() or any(i < len(row) and row[i] for _, row in rows[1:])
-    ]
-    names = column_names([rows[0][1][i] for i in used], where)
-    columns: dict[str, Sequence[Cell]] = {}
-    for name, i in zip(names, used, strict=True):
-        column = Column()
-        column.extend([row[i] for _, row in rows[1:]])
-        columns[name] = column.cells
-    notes = (f"{plural(above, 'row')} above the header left out.",) if above else ()
-    how = f"Excel, sheet '{sheet}'{others(more)}"
-    return Rows(columns, [number for number, _ in rows[1:]], how, notes)
+    skipped = next((i for i, width in enumerate(widths) if width > 1), 0)
+    columns, numbers = [Column() for _ in above[0][1]] if above else [], list[int]()
+    for number, row in chain(above[skipped + 1 :], filled):
+        for column, cell in zip(columns, row, strict=True):
+            column.put(len(numbers), cell)
+        numbers.append(number)
+    if not numbers:
+        return None
+    first, header = above[skipped]
+    used = [i for i, name in enumerate(header) if name.strip() or any(columns[i].cells)]
+    names = column_names(
+        [header[i] for i in used], f"{where}, sheet '{visible(sheet)}', row {first}"
+    )
+    notes = (f"{plural(skipped, 'row')} above the header left out.",) if skipped else ()
+    cells_of = dict(zip(names, (columns[i].cells for i in used), strict=True))
+    return Rows(cells_of, numbers, f"Excel, sheet '{visible(sheet)}'", notes)

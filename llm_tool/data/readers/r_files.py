@@ -35,7 +35,7 @@ def read_r(source: Source, options: Options) -> Rows:
     if not len(frames[name]):
         raise NoRowsError("The data frame has no rows.", source.where)
     columns = columns_of(frames[name], source.where)
-    which = f", object '{name}'{others(len(found) - 1)}" if name else ""
+    which = f", object '{visible(name)}'{others(len(found) - 1)}" if name else ""
     return Rows(columns, range(1, len(frames[name]) + 1), f"R{which}")
 
 

@@ -102,11 +102,17 @@ class Records:
         Raises:
             StudioError: Two columns would have one name.
         """
-        paths = [self._shortened(path) for path in self._columns]
-        names = column_names([".".join(path) for path in paths], where)
-        for column in self._columns.values():
-            column.cells.extend([""] * (self.count - len(column.cells)))
-        return dict(zip(names, (c.cells for c in self._columns.values()), strict=True))
+        parents = {path[0] for path in self._columns if len(path) > 1}
+        columns = {
+            self._shortened(path): column.cells
+            for path, column in self._columns.items()
+            # Nothing in place of an object is no column of its own.
+            if path[0] not in parents or len(path) > 1 or any(column.cells)
+        }
+        names = column_names([".".join(path) for path in columns], where)
+        for cells in columns.values():
+            cells.extend([""] * (self.count - len(cells)))
+        return dict(zip(names, columns.values(), strict=True))
 
     def _shortened(self, path: tuple[str, ...]) -> tuple[str, ...]:
         return path[-1:] if len(self._places[path[-1]]) == 1 else path

@@ -162,12 +162,17 @@ def refuse_absurd(unpacked: int, packed: int, where: str) -> None:
     Raises:
         StudioError: It is one.
     """
-    if unpacked > _TOO_BIG or (unpacked > _ABSURD_FROM and unpacked > packed * _ABSURD_RATIO):
-        raise StudioError(
-            f"The archive unpacks to more than {unpacked >> 20:,} MB, from {packed:,} bytes.",
-            where=where,
-            remedy="If it is meant so, unpack it yourself, and give the table inside.",
-        )
+    if unpacked > _TOO_BIG:
+        much = f"{_TOO_BIG >> 30} GB"
+    elif unpacked > _ABSURD_FROM and unpacked > packed * _ABSURD_RATIO:
+        much = f"{_ABSURD_RATIO} times its size"
+    else:
+        return
+    raise StudioError(
+        f"The archive unpacks to more than {much}.",
+        where=where,
+        remedy="If it is meant so, unpack it yourself, and give the table inside.",
+    )
 
 
 def zip_members(path: Path, where: str) -> list[str]:
