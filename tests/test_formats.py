@@ -202,6 +202,20 @@ def test_a_line_that_is_utf_8_by_accident_does_not_make_a_russian_file_mixed(wri
     assert read_table(write("a.csv", raw)).frame["text"].tolist() == [*RUSSIAN, "Рё"]
 
 
+def test_a_file_of_two_encodings_is_mixed_however_much_of_each_there_is(write: Write) -> None:
+    lines = [text.encode(codec) for text in FRENCH * 9 for codec in ("cp1252", "utf-8")]
+    with pytest.raises(StudioError) as caught:
+        read_table(write("a.csv", b"text\n" + b"\n".join(lines)))
+    assert caught.value.what == "The file mixes encodings: line 3 is UTF-8, line 2 is not."
+
+
+def test_a_sheet_is_refused_where_there_is_one_table(write: Write) -> None:
+    with pytest.raises(StudioError) as caught:
+        read_table(write("a.csv", PLAIN), sheet="One")
+    assert caught.value.what == "There is one table in a file that ends in .csv, and no choice."
+    assert caught.value.remedy == "Leave out --sheet."
+
+
 def test_progress_goes_to_the_end_of_the_file_as_it_lies_there(write: Write) -> None:
     packed = gzip.compress(b"text,label\n" + b"".join(b"%d,a\n" % i for i in range(100_000)))
     for path in (write("a.csv.gz", packed), write("a.jsonl", b'{"text": "a"}\n' * 200_000)):

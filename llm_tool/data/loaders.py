@@ -199,6 +199,12 @@ def _read(path: Path, where: str, options: Options) -> Rows:
 
 def _read_source(source: Source, options: Options) -> Rows:
     kind = FORMATS[source.ending]
+    if options.sheet is not None and (kind not in {"Excel", "R"} or source.ending == ".rds"):
+        raise StudioError(
+            f"There is one table in a file that ends in {visible(source.ending)}, and no choice.",
+            where=f"--sheet, {source.where}",
+            remedy="Leave out --sheet.",
+        )
     if kind == "R" and source.packing is None:
         source = replace(source, packing=packing_of_r(source.start()))
     refuse_other_kinds(source, kind, options.encoding)
@@ -215,7 +221,7 @@ def _read_zip(source: Source, options: Options) -> Rows:
             remedy="Unpack it, and give the file with the rows.",
         )
     names, inner = found, options
-    if len(found) > 1 and options.sheet is not None:
+    if options.sheet is not None and (len(found) > 1 or options.sheet in found):
         if options.sheet not in found:
             raise StudioError(
                 f"There is no table '{visible(options.sheet)}' in the ZIP archive.",

@@ -50,6 +50,17 @@ DELIMITED = [
         ],
     ),
     Case(
+        "dialogue.csv",
+        b'text,label\n"Is it so, neg\nor is it not?",neg\nyes,pos\nno,neg\nyes,pos\nno,neg\n',
+        "newline-in-cell",
+        "comma-separated, UTF-8",
+        [
+            ["text", "label"],
+            ["Is it so, neg\nor is it not?", "neg"],
+            *[["yes", "pos"], ["no", "neg"]] * 2,
+        ],
+    ),
+    Case(
         "stray-pair.csv",
         b'label,text\npos,fine\nneg,"it was bad\npos,it was good"\nneg,awful\npos,nice\n'
         b"neg,so so\n",

@@ -54,6 +54,7 @@ _LEGACY: dict[str, tuple[str, set[str]]] = {
 }
 # In Latin letters, what is found in a short text says little of its language.
 _LATIN = {"cp1250", "iso8859_2", "mac_roman", "cp850"}
+_OTHER_LETTERS = 0.2  # least share of letters beyond ASCII in Russian, Greek, Japanese, …
 _C1 = bytes(range(0x80, 0xA0))
 _HIGH = bytes(range(0x80, 0x100))
 _FEW = 12  # characters beyond ASCII from which nothing can be told
@@ -71,9 +72,10 @@ class Encoding:
 
 @dataclass(frozen=True)
 class _Survey:
-    """The lines beyond ASCII of a file: a sample, and the first ones that are UTF-8 or are not.
+    """The lines beyond ASCII of a file: the first ones that are UTF-8 or are not, and a sample.
 
-    ``surely_utf8`` is a line with so many characters that it is UTF-8 by no accident.
+    ``surely_utf8`` is a line with so many characters that it is UTF-8 by no accident. The sample
+    and the bytes that are counted are of the lines that are not.
     """
 
     sample: bytes
@@ -131,7 +133,8 @@ def find_encoding(source: Source, named: str | None) -> Encoding:
             raise _not_as_it_starts(codec, source.where) from None
     survey = _surveyed(source)
     legacy = _guess(survey)
-    utf8 = survey.surely_utf8 if legacy and legacy.codec not in _LATIN else survey.utf8
+    # In Western texts no line is UTF-8 by accident; in others a short one can be.
+    utf8 = survey.surely_utf8 if legacy else survey.utf8
     if utf8 and survey.other:
         raise StudioError(
             f"The file mixes encodings: line {utf8} is UTF-8, line {survey.other} is not.",
@@ -213,19 +216,20 @@ def _surveyed(source: Source) -> _Survey:
             number += 1
             if line.isascii():
                 continue
+            try:
+                beyond = sum(not c.isascii() for c in line.decode("utf-8"))
+            except UnicodeDecodeError:
+                other = other or number
+            else:
+                utf8 = utf8 or number
+                surely = surely or (number if beyond >= 4 else 0)
+                continue
             if size < _SAMPLE:
                 sample.append(line[:_SAMPLE])
                 size += len(line)
             high += len(line) - len(line.translate(None, _HIGH))
             c1 += len(line) - len(line.translate(None, _C1))
             euro = euro or b"\xa4" in line
-            try:
-                beyond = sum(not c.isascii() for c in line.decode("utf-8"))
-            except UnicodeDecodeError:
-                other = other or number
-                continue
-            utf8 = utf8 or number
-            surely = surely or (number if beyond >= 4 else 0)
     return _Survey(b"\n".join(sample), utf8, surely, other, c1, high, euro)
 
 
@@ -247,10 +251,18 @@ def _guess(survey: _Survey) -> Encoding | None:
                 continue
         elif match.language not in _LEGACY[codec][1] or match.chaos > 0.1:
             continue
+        elif codec != "cp1254" and _beyond_ascii(survey.sample) < _OTHER_LETTERS:
+            continue  # English with a few quotes
         if codec == "cp1250" and not survey.c1:
             codec = "iso8859_2"  # the same letters, none of which lie there
         return Encoding(codec, f"{_LEGACY[codec][0]} (detected)")
     return None
+
+
+def _beyond_ascii(sample: bytes) -> float:
+    high = len(sample) - len(sample.translate(None, _HIGH))
+    letters = sum(map(sample.lower().count, (bytes([c]) for c in range(ord("a"), ord("z") + 1))))
+    return high / max(1, high + letters)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _forms(column: Sequence[Cell], without: set[int]) -> set[str] | None:
 
 
 def _form(cell: str) -> str:
-    return re.sub(r"\d+", "0", cell.strip())
+    return re.sub(r"\d+", "0", cell)
 
 
 def _is_rows(suspect: Suspect, forms: Sequence[set[str] | None], delimiter: str) -> bool:
