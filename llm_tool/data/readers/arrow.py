@@ -10,7 +10,7 @@ from llm_tool.data.readers.source import Source
 from llm_tool.data.readers.values import cell_of
 from llm_tool.errors import StudioError
 
-_BATCH = 10_000
+_BATCH = 500  # rows: few, as in ``delimited``
 
 
 def read_arrow(source: Source, options: Options) -> Rows:
