@@ -174,6 +174,11 @@ class RunConfig(TrainingSettings):
     )
     encoding: str | None = Field(None, description="Encoding of the file. Default: detected.")
     delimiter: str | None = Field(None, description="Column separator. Default: detected.")
+    sheet: str | None = Field(
+        None,
+        description="Sheet of a workbook, object of an R file or table in a ZIP. Default: the "
+        "first with rows.",
+    )
     validation_share: float = Field(0.15, gt=0, lt=0.9, description="Share of validation rows.")
     test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")
     small_classes: Literal["error", "drop"] = Field(
@@ -306,6 +311,7 @@ FLAGS = {
     "shared_encoder": "--shared-encoder",
     "encoding": "--encoding",
     "delimiter": "--delimiter",
+    "sheet": "--sheet",
     "model": "-m",
     "languages": "--languages",
     "epochs": "--epochs",

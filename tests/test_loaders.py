@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_tool.data.loaders import Table, read_table
+from llm_tool.data.loaders import FORMATS, Table, read_table
 from llm_tool.errors import StudioError
 
 Write = Callable[..., Path]
@@ -81,10 +81,13 @@ def test_the_mark_at_the_start_is_no_part_of_the_first_column_s_name(
     assert rows(table) == [["text", "label"], ["é", "b"]]
 
 
-def test_utf_16_without_a_mark_is_read_when_it_is_named(write: Write) -> None:
+def test_utf_16_without_a_mark_is_read_when_it_is_clear_or_named(write: Write) -> None:
     path = write("a.csv", "text,label\na,b\n".encode("utf-16-le"))
-    assert refusal(path)[0] == "This is a binary file although its name ends in .csv."
+    assert read_table(path).how == "comma-separated, UTF-16-LE (detected)"
     assert rows(read_table(path, encoding="utf-16-le")) == [["text", "label"], ["a", "b"]]
+    path = write("b.csv", "たいへんよい,b\n".encode("utf-16-le") * 9)
+    assert refusal(path)[0] == "This is a binary file although its name ends in .csv."
+    assert len(read_table(path, encoding="utf-16-le").frame) == 8
 
 
 def test_mixed_encodings_name_a_line_of_each(write: Write) -> None:
@@ -211,12 +214,12 @@ def test_a_folder_and_an_unusable_name_are_no_tables(tmp_path: Path) -> None:
     assert refusal(tmp_path / "a\0.csv")[0].startswith("The file cannot be read: ")
 
 
-@pytest.mark.parametrize(("name", "shown"), [("a.xlsx", ".xlsx"), ("a", "nothing")])
+@pytest.mark.parametrize(("name", "shown"), [("a.doc", ".doc"), ("a", "nothing")])
 def test_an_unknown_ending_lists_the_known_ones(write: Write, name: str, shown: str) -> None:
     assert refusal(write(name, "text\na\n")) == (
         f"Files that end in '{shown}' are not understood.",
         name,
-        "Save the table as one of .csv, .tsv, .txt, .jsonl, .ndjson.",
+        f"Save the table as one of {', '.join(FORMATS)}.",
     )
 
 

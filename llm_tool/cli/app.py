@@ -139,7 +139,8 @@ def demo(
 def train(
     mode: Annotated[str, typer.Argument(help=f"How to train: {', '.join(MODES)}.")],
     data: Annotated[
-        str | None, typer.Argument(help="CSV, TSV or JSON Lines; `demo`: the embedded data.")
+        str | None,
+        typer.Argument(help="The table, in any usual format; `demo`: the embedded one."),
     ] = None,
     text_column: Annotated[
         str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
@@ -169,6 +170,9 @@ def train(
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of a workbook, object of an R file, table in a ZIP.")
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -259,13 +263,14 @@ def _run(
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import execute, measure
+    from llm_tool.studio.runs import execute, measure, reading
     from llm_tool.studio.theme import make_console
 
     talk, out = make_console(stderr=True), make_console()
     config = make_config(settings)
     session = Session(config.logs_dir, config.session_id)
-    dataset, plan = prepare(config)
+    with reading(talk) as on_progress:
+        dataset, plan = prepare(config, on_progress)
     if save_config is not None:
         write_config(config, save_config)
     if dry_run:

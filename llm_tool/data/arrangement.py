@@ -85,7 +85,7 @@ def rows_said(table: Table, positions: Sequence[int], most: int = _ROWS_SHOWN) -
 
 def numbers_said(table: Table, positions: Sequence[int], most: int = _ROWS_SHOWN) -> str:
     """Return the first of some rows' numbers, as a spreadsheet shows them."""
-    shown = ", ".join(str(table.row_numbers[i]) for i in positions[:most])
+    shown = ", ".join(visible(table.row_name(i)) for i in positions[:most])
     return shown + (", …" if len(positions) > most else "")
 
 

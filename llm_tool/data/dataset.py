@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_tool.config import DEMO_DATA
@@ -15,7 +13,7 @@ from llm_tool.data.arrangement import rows_said
 from llm_tool.data.columns import PART_NAMES, choose_columns, is_missing
 from llm_tool.data.label_keys import LabelKey as LabelKey
 from llm_tool.data.label_keys import composed, label_key, writable
-from llm_tool.data.loaders import read_table
+from llm_tool.data.loaders import read_table, table_sha256
 from llm_tool.data.schemes import arrange
 from llm_tool.errors import StudioError
 from llm_tool.text import UNWRITABLE, visible
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from llm_tool.config import RunConfig
     from llm_tool.data.columns import Columns
     from llm_tool.data.loaders import Table
+    from llm_tool.data.readers.rows import Progress
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,23 @@ class Dataset:
         return tuple(sorted(set(self.languages) - {""}))
 
 
-def open_table(config: RunConfig) -> Table:
+def open_table(config: RunConfig, on_progress: Progress | None = None) -> Table:
     """Read the table that a configuration names; ``demo`` is the one inside the package."""
     path = _data_path(config)
-    return read_table(path, encoding=config.encoding, delimiter=config.delimiter)
+    return read_table(
+        path,
+        encoding=config.encoding,
+        delimiter=config.delimiter,
+        sheet=config.sheet,
+        on_progress=on_progress,
+    )
 
 
 def data_sha256(config: RunConfig) -> str:
     """Return the hash of the table's file, as ``Table`` has it; empty if it cannot be read."""
     try:
-        return hashlib.sha256(Path(_data_path(config)).read_bytes()).hexdigest()
-    except OSError:
+        return table_sha256(_data_path(config))
+    except StudioError:
         return ""
 
 
@@ -71,13 +76,13 @@ def _data_path(config: RunConfig) -> str:
     return config.data
 
 
-def load_dataset(config: RunConfig) -> Dataset:
+def load_dataset(config: RunConfig, on_progress: Progress | None = None) -> Dataset:
     """Read the table of a configuration and build its dataset.
 
     Raises:
         StudioError: See ``read_table``, ``arrange``, ``choose_columns`` and ``build_dataset``.
     """
-    arranged = arrange(open_table(config), config)
+    arranged = arrange(open_table(config, on_progress), config)
     columns = choose_columns(arranged.table, config, arranged.made)
     dataset = build_dataset(arranged.table, columns, name=config.data, coded=arranged.coded)
     return replace(dataset, notes=(*arranged.notes, *dataset.notes))
@@ -108,7 +113,7 @@ def build_dataset(
             where=visible(table.path),
             remedy="Choose another column with --text-column.",
         )
-    notes = []
+    notes = list(table.notes)
     if len(kept) < len(raw_texts):
         gone = sorted(set(range(len(raw_texts))) - set(kept))
         notes.append(f"{rows_said(table, gone)} left out: no text.")
@@ -125,7 +130,7 @@ def build_dataset(
     for label in columns.labels:
         keys[label], about = label_key(table, label, kept, coded)
         notes += about
-    ids = column(columns.id) if columns.id else tuple(str(table.row_numbers[i]) for i in kept)
+    ids = column(columns.id) if columns.id else tuple(table.row_name(i) for i in kept)
     return Dataset(
         name=name,
         sha256=table.sha256,
@@ -146,7 +151,7 @@ def _parts(table: Table, cells: Sequence[str], kept: Sequence[int]) -> tuple[str
         row = parts.index("?")
         raise StudioError(
             f"The split column says '{visible(cells[row])}'.",
-            where=f"{visible(table.path)}, row {table.row_numbers[kept[row]]}",
+            where=table.place(kept[row]),
             remedy="Its values are train, validation and test; or give --split-column none.",
         )
     return parts

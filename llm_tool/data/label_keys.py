@@ -111,8 +111,7 @@ def writable(
                 raise StudioError(
                     f"'{visible(other)}' and '{visible(value)}' differ only in characters that no "
                     "file can hold.",
-                    where=f"{visible(table.path)}, row {table.row_numbers[number]}, column "
-                    f"'{visible(column)}'",
+                    where=f"{table.place(number)}, column '{visible(column)}'",
                     remedy="Give one of them another name in the file.",
                 )
     return [tuple(UNWRITABLE.sub("�", value) for value in row) for row in values]

@@ -206,7 +206,7 @@ def _refuse_contradictions(
     for name, (one, other) in differing.items():
         if name == long.text or of_texts(name):
             first, second = (_plain(table.frame[name].iloc[row]) for row in (one, other))
-            numbers = [table.row_numbers[row] for row in (one, other)]
+            numbers = [visible(table.row_name(row)) for row in (one, other)]
             raise StudioError(
                 f"Two rows of one text say '{visible(first[:60])}' and '{visible(second[:60])}' "
                 f"in the column '{visible(name)}'.",
@@ -296,8 +296,13 @@ def _merged(
                 for rows in long.units
             ]
     frame = pd.DataFrame(columns, dtype=object)
-    numbers = [table.row_numbers[rows[0]] for rows in long.units]
-    return replace(table, frame=frame, row_numbers=numbers)
+    first = [rows[0] for rows in long.units]
+    return replace(
+        table,
+        frame=frame,
+        row_numbers=[table.row_numbers[row] for row in first],
+        row_files=[table.row_files[row] for row in first] if table.row_files else (),
+    )
 
 
 def _multi(columns: Mapping[str, list[Cell]]) -> list[str]:

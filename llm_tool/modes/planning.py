@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, load_dataset
@@ -14,6 +15,9 @@ from llm_tool.modes.scopes import parse_model
 from llm_tool.plan import Plan
 from llm_tool.text import visible
 from llm_tool.trainers.model_sources import check
+
+if TYPE_CHECKING:
+    from llm_tool.data.readers.rows import Progress
 
 # Reinforced plans what quick does: its extra phase is the trainer's, and any mode can have it.
 # Custom starts from hybrid's choice for each column, which the user then changes.
@@ -27,7 +31,7 @@ PLANNERS: dict[str, Callable[[RunConfig, Dataset], Plan]] = {
 }
 
 
-def prepare(config: RunConfig) -> tuple[Dataset, Plan]:
+def prepare(config: RunConfig, on_progress: Progress | None = None) -> tuple[Dataset, Plan]:
     """Load the data of a configuration, plan its run, and check that its models can be had.
 
     A benchmark goes on without a model that cannot be had: its jobs fail, and a note says so.
@@ -35,7 +39,7 @@ def prepare(config: RunConfig) -> tuple[Dataset, Plan]:
     Raises:
         StudioError: The data, the configuration or a model is not usable.
     """
-    dataset = load_dataset(config)
+    dataset = load_dataset(config, on_progress)
     if _wants_languages(config, dataset):
         dataset = with_detected_languages(dataset)
     plan = plan_run(config, dataset)

@@ -11,11 +11,12 @@ from llm_tool.config import DEMO_DATA, RunConfig, make_config
 from llm_tool.data.columns import guess_columns, is_missing, profile
 from llm_tool.data.dataset import load_dataset, open_table
 from llm_tool.data.languages import DETECT, with_detected_languages
-from llm_tool.data.loaders import FORMATS
+from llm_tool.data.loaders import format_of
 from llm_tool.data.schemes import Arranged, arrange
 from llm_tool.errors import StudioError
 from llm_tool.studio.draft import SKIP, Draft, described, keep
 from llm_tool.studio.panels import show_columns, show_labels, show_scheme, show_table
+from llm_tool.studio.runs import reading
 from llm_tool.studio.theme import QUIET, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import shorten, visible
@@ -59,7 +60,8 @@ def _take_file(draft: Draft, data: str) -> object:
             k: v for k, v in kept.items() if not k.endswith("_column") and k not in _OF_ONE_FILE
         }
     try:
-        table = open_table(make_config(kept, {"data": data}))
+        with reading(draft.console) as on_progress:
+            table = open_table(make_config(kept, {"data": data}), on_progress)
         arranged = _arranged(draft, table)
         guess = guess_columns(arranged.table)
     except StudioError as error:
@@ -120,7 +122,7 @@ def _found_files() -> list[Path]:
         path
         for pattern in ("*", "*/*")
         for path in here.glob(pattern)
-        if path.suffix.lower() in FORMATS
+        if format_of(path)
         and path.suffix.lower() != ".txt"
         and not path.parts[0].startswith(".")
         and path.is_file()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,8 +19,11 @@ from llm_tool.studio.theme import QUIET, WARN
 from llm_tool.text import visible
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from llm_tool.config import RunConfig
     from llm_tool.data.dataset import Dataset
+    from llm_tool.data.readers.rows import Progress
     from llm_tool.events import RunEstimated
     from llm_tool.execution.local import Outcome
     from llm_tool.logs.session import Session
@@ -99,6 +104,32 @@ def measure(
 def _status(talk: Console, what: str) -> AbstractContextManager[object]:
     """Say what the user waits for, on a terminal and until it is over."""
     return talk.status(Text(what, style=QUIET)) if talk.is_terminal else nullcontext()
+
+
+@contextmanager
+def reading(talk: Console) -> Iterator[Progress | None]:
+    """Show how far a table was read, on a terminal and once that takes longer than a second.
+
+    Yields:
+        What the reader tells the bytes it has read; ``None`` where there is no terminal.
+    """
+    if not talk.is_terminal:
+        yield None
+        return
+    started = time.monotonic()
+    with ExitStack() as stack:
+        shown: list[Status] = []
+
+        def show(done: int, total: int) -> None:
+            if time.monotonic() - started < 1:
+                return
+            text = Text(f"Reading the table: {done / max(1, total):.0%}", style=QUIET)
+            if shown:
+                shown[0].update(text)
+            else:
+                shown.append(stack.enter_context(talk.status(text)))
+
+        yield show
 
 
 def execute(
