@@ -157,6 +157,9 @@ def train(
     split_column: Annotated[
         str | None, typer.Option(help="Column with train, validation, test, or `none`.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: train each task so many times.")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
     model: Annotated[

@@ -1,0 +1,128 @@
+"""What planning comes to: tasks that share a split, and where every row of the file goes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llm_tool.config import RunConfig
+from llm_tool.data.dataset import Dataset
+from llm_tool.data.splits import Split
+from llm_tool.modes.scopes import Scope
+from llm_tool.plan import Account, Parts, Task, distinct_names
+from llm_tool.text import plural
+
+OTHER_LANGUAGES = "of other languages"
+NO_TEXT = "without a text"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Tasks that share a split, each with the scopes that learn it.
+
+    ``left_out`` says of each row in scope that is in no part why; ``merged`` gives the class that
+    small ones became one of.
+    """
+
+    tasks: Sequence[tuple[Task, Sequence[Scope]]]
+    folds: Sequence[Parts]
+    left_out: Mapping[int, str]
+    notes: Sequence[str]
+    merged: Mapping[str, str] = field(default_factory=dict)
+
+
+def wanted_parts(parts: Parts, dataset: Dataset, config: RunConfig) -> list[Sequence[int]]:
+    """Return the parts in which every class must be; the test is one, if it is to have rows."""
+    tested = config.folds or (config.test_share > 0 and dataset.columns.split is None)
+    return [parts.train, parts.validation, *([parts.test] if parts.test or tested else [])]
+
+
+def which_parts(config: RunConfig) -> str:
+    """Return where every class has to be, for an error about one that is not."""
+    least = f"with {config.min_per_part} in each of" if config.min_per_part > 1 else "in"
+    folds = f" of each of {config.folds} folds" if config.folds else ""
+    return f"to be {least} training, validation and test{folds}"
+
+
+def units_of_labels(
+    rows: Iterable[int], values: Sequence[Sequence[str]], split: Split
+) -> Counter[str]:
+    """Return in how many units, rows that stay together, each label is."""
+    return Counter(value for value, _ in {(v, split.unit_of[r]) for r in rows for v in values[r]})
+
+
+def remedy_of_copies(
+    names: Iterable[str], values: Sequence[Sequence[str]], split: Split, config: RunConfig
+) -> str:
+    """Return what to do where labels are small because copies of one text count once."""
+    if config.near_duplicates == "ignore":
+        return ""
+    units = units_of_labels(split.unit_of, values, split)
+    rows = Counter(value for row in split.unit_of for value in values[row])
+    if all(units[name] == rows[name] for name in names):
+        return ""
+    return " Texts that are nearly the same count once; --set near_duplicates=ignore counts each."
+
+
+def accounts(every: Iterable[Planned], dataset: Dataset) -> Iterator[Account]:
+    """Yield where the rows of the file go, once for all tasks and scopes for which it is the same.
+
+    Raises:
+        AssertionError: A row is nowhere, or in two places: a fault of the program.
+    """
+    every = list(every)
+    names = distinct_names(task for planned in every for task, _ in planned.tasks)
+    same: dict[tuple[object, ...], tuple[list[str], Account]] = {}
+    for planned in every:
+        by_scope = {id(s): _account(planned, s, dataset) for _, own in planned.tasks for s in own}
+        for task, scopes in planned.tasks:
+            for scope in scopes:
+                account = by_scope[id(scope)]
+                key = (*account.parts.items(), None, *account.left_out.items())
+                name = " ".join(filter(None, (names[task], scope.language)))
+                same.setdefault(key, ([], account))[0].append(name)
+    for tasks, account in same.values():
+        unique = tuple(dict.fromkeys(tasks))
+        yield Account(unique, account.rows, account.parts, account.left_out)
+
+
+def _account(planned: Planned, scope: Scope, dataset: Dataset) -> Account:
+    places: dict[int, list[str]] = defaultdict(list)
+    for fold in planned.folds:
+        for name, rows in fold.where(scope.rows).named().items():
+            # With folds a row counts where it is tested: that is once.
+            if len(planned.folds) == 1 or name == "test":
+                for row in rows:
+                    places[row].append(name)
+    left_out: Counter[str] = Counter()
+    for row, inside in enumerate(scope.rows):
+        own = places[row]
+        if not own:
+            reason = planned.left_out.get(row) if inside else OTHER_LANGUAGES
+            assert reason, f"row {row} is nowhere"
+            left_out[reason] += 1
+        assert len(own) < 2, f"row {row} is in {own}"
+    if dataset.without_text:
+        left_out[NO_TEXT] = dataset.without_text
+    counts = Counter(name for own in places.values() for name in own)
+    parts = {name: counts[name] for name in Parts().named() if counts[name]}
+    if len(planned.folds) > 1:
+        parts = {f"in {len(planned.folds)} folds, each tested once": counts["test"]}
+    return Account((), len(scope.rows) + dataset.without_text, parts, dict(left_out))
+
+
+def describe(account: Account, *, named: bool) -> str:
+    """Return an account as a line: how many rows there are, and where they go.
+
+    Args:
+        account: The account.
+        named: Say what tasks it is of.
+    """
+    tasks = ", ".join(account.tasks[:3])
+    more = f" and {len(account.tasks) - 3} more" if len(account.tasks) > 3 else ""
+    who = f"{tasks}{more}: " if named else ""
+    parts = ", ".join(f"{count:,} {name}" for name, count in account.parts.items())
+    reasons = ", ".join(f"{count:,} {why}" for why, count in account.left_out.items())
+    gone = f"; left out {sum(account.left_out.values()):,}: {reasons}" if reasons else ""
+    return f"{who}{plural(account.rows, 'row')}: {parts}{gone}."
