@@ -237,8 +237,6 @@ class RunConfig(TrainingSettings):
             raise ValueError("validation_share and test_share leave no training rows")
         if self.folds and self.validation_share + 1 / self.folds >= 1:
             raise ValueError(f"validation_share and {self.folds} folds leave no training rows")
-        if self.folds and self.test_share != type(self).model_fields["test_share"].default:
-            raise ValueError("test_share means nothing with folds: each is the test rows once")
         return self
 
     @model_validator(mode="after")

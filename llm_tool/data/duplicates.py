@@ -26,11 +26,12 @@ THRESHOLD = 0.8
 Link = tuple[int, int, float]  # two rows, the earlier one first, and their Jaccard index
 
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces: each character
-# counts as a word. Everywhere else a word is what stands between spaces and punctuation.
+# counts as a word. Everywhere else a word is what stands between spaces and punctuation; an
+# address is one.
 _UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED += "\U00020000-\U0003ffff"
 _PUNCTUATION = r"\s!-/:-@\[-`{-¿،؛؟۔।॥\u2000-\u206f\u3000-\u303f"
-_WORD = re.compile(f"[{_UNSPACED}]|[^{_PUNCTUATION}{_UNSPACED}]+")
+_WORD = re.compile(rf"https?://\S+|[{_UNSPACED}]|[^{_PUNCTUATION}{_UNSPACED}]+")
 _FEWEST_PAIRS = 5  # of words; with fewer, one word more or less would already be another text
 
 # A pair at the threshold shares one of 32 bands of 4 with a probability of 1 - 5e-8.
@@ -94,14 +95,14 @@ def near_duplicates(texts: Sequence[str], threshold: float = THRESHOLD) -> list[
     links: list[Link] = []
     for band in range(_BANDS):
         for a, b in _candidates(keys[:, band], roots, failures):
-            if roots.of(a) == roots.of(b) or max(failures[a], failures[b]) >= _MOST_FAILURES:
+            if roots.of(a) == roots.of(b) or failures[b] >= _MOST_FAILURES:
                 continue
             likeness = jaccard(pairs_of(a), pairs_of(b))
             if likeness >= threshold:
                 roots.join(a, b)
                 links.append((int(rows[a]), int(rows[b]), likeness))
             else:
-                failures[[a, b]] += 1
+                failures[b] += 1
     return sorted(links)
 
 
@@ -176,21 +177,20 @@ def _candidates(
 ) -> Iterator[tuple[int, int]]:
     """Yield pairs of texts that agree in a band and are not known to belong together.
 
-    Each text with the first one of its bucket and a few before it: a bucket of many costs time
-    and memory in proportion.
+    Each text, as the second of the pair, with the first one of its bucket and a few before it: a
+    bucket of many costs time and memory in proportion.
     """
     order = np.argsort(keys, kind="stable")
     own = keys[order]
     place = np.arange(len(own))
     starts = np.concatenate([[True], own[1:] != own[:-1]]) if len(own) else np.empty(0, bool)
     first = np.maximum.accumulate(np.where(starts, place, 0)) if len(own) else place
+    befores = [place - before for before in range(1, _NEIGHBOURS + 1)]
+    other = np.stack([first, *(np.maximum(before, first) for before in befores)], axis=1)
+    a, b = order[other].ravel(), np.repeat(order, _NEIGHBOURS + 1)
     known = roots.all()
-    for before in (None, *range(1, _NEIGHBOURS + 1)):
-        other = first if before is None else place - before
-        same = (other < place) & (other >= first)
-        a, b = order[other[same]], order[place[same]]
-        open_ = (known[a] != known[b]) & (np.maximum(failures[a], failures[b]) < _MOST_FAILURES)
-        yield from zip(a[open_].tolist(), b[open_].tolist(), strict=True)
+    open_ = (known[a] != known[b]) & (failures[b] < _MOST_FAILURES)
+    yield from zip(a[open_].tolist(), b[open_].tolist(), strict=True)
 
 
 class Roots:

@@ -74,6 +74,8 @@ def build_plan(
         left = [k.name for k in dataset.keys.values() if k.name not in chosen and k.multi == multi]
         if left:
             notes.append(f"Not trained: {', '.join(map(visible, left))} ({why}).")
+    if config.folds and "test_share" in config.chosen():
+        notes.append(f"test_share is not used: each of the {config.folds} folds is the test once.")
     jobs, parts = zip(*every, strict=True)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
     return Plan(
