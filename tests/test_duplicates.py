@@ -121,7 +121,7 @@ def corpora(draw: st.DrawFn) -> list[str]:
 
 
 @given(texts=corpora())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @example(texts=[LONG, LONG])
 def test_every_link_is_true_and_links_join_all_that_is_nearly_the_same(texts: list[str]) -> None:
     links = near_duplicates(texts)

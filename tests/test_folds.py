@@ -112,6 +112,19 @@ def test_a_class_with_fewer_rows_than_folds_is_refused_with_what_to_do(write: Wr
     assert error.remedy.endswith("small_classes=drop. Or use fewer folds.")
 
 
+def test_two_folds_have_two_rows_of_each_class_for_training_and_validation(write: Write) -> None:
+    # The fourth row of c has the text of a row of a: as a unit of two it weighs more.
+    tone = ["a", "b"] * 20 + ["c"] * 4
+    path = table(write, tone=tone)
+    frame = pd.read_csv(path)
+    frame.loc[43, "text"] = frame.loc[0, "text"]
+    path.write_text(frame.to_csv(index=False), "utf-8")
+    for seed in range(20):
+        _, _, plan = made(path, "quick", folds=2, seed=seed)
+        for parts in plan.parts:
+            assert all("c" in {tone[row] for row in rows} for rows in parts.named().values())
+
+
 def test_folds_leave_rows_to_train_on_and_decide_the_share_of_the_test(tweets: Path) -> None:
     with pytest.raises(StudioError) as caught:
         make_config({"folds": 2, "validation_share": 0.5})

@@ -104,7 +104,7 @@ def limit(config: RunConfig, count: int) -> int:
 
 
 @given(rows=tables() | tables(labels=4), keys=shares, folds=folds)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_group_or_duplicate_is_in_two_parts_and_every_row_is_in_one(
     rows: list[Row], keys: dict[str, object], folds: int | None
 ) -> None:
@@ -127,7 +127,7 @@ def test_no_group_or_duplicate_is_in_two_parts_and_every_row_is_in_one(
 
 
 @given(rows=tables(parts=("", "train", "train", "validation", "test")), keys=shares)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_with_a_split_column_no_row_changes_sides_and_none_is_lost(
     rows: list[Row], keys: dict[str, object]
 ) -> None:
@@ -144,7 +144,7 @@ def test_with_a_split_column_no_row_changes_sides_and_none_is_lost(
 
 
 @given(rows=tables() | tables(labels=4), keys=shares, folds=folds)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_every_class_is_in_proportion_to_within_a_row_and_the_largest_unit(
     rows: list[Row], keys: dict[str, object], folds: int | None
 ) -> None:

@@ -95,7 +95,10 @@ def _folds(
     """Yield the parts of each fold: every unit is tested in one of them."""
     count = config.folds or 1
     tested = {f"fold {number:04d}": 1 / count for number in range(1, count + 1)}
-    rows_of = _divide(units.rows, dataset, labels_of, tested, config.seed, config)
+    # With two folds, the other one has to be enough for both training and validation.
+    least = config.min_per_part * (2 if count == 2 else 1)
+    wanted = config.model_copy(update={"min_per_part": least})
+    rows_of = _divide(units.rows, dataset, labels_of, tested, config.seed, wanted)
     share = config.validation_share / (1 - 1 / count)
     for number, fold in enumerate(tested, start=1):
         rest = units.without(rows_of[fold])

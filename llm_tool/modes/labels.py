@@ -129,6 +129,6 @@ def _without(
     raise StudioError(
         f"Labels with too few {few} with or without them {which_parts(config)}: {shown}.",
         where=f"column '{visible(key.name)}'",
-        remedy=remedy + remedy_of_copies(small, key.values, split, config),
+        remedy=remedy + remedy_of_copies(small, key, split, dataset),
         fix={"small_classes": "drop"},
     )

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llm_tool.config import RunConfig
-from llm_tool.data.dataset import Dataset
+from llm_tool.data.dataset import Dataset, LabelKey
+from llm_tool.data.duplicates import same_texts
 from llm_tool.data.splits import Split
 from llm_tool.modes.scopes import Scope
-from llm_tool.plan import Account, Parts, Task, distinct_names
+from llm_tool.plan import MULTILINGUAL, Account, Parts, Task, distinct_names
 from llm_tool.text import plural
 
 OTHER_LANGUAGES = "of other languages"
@@ -52,15 +53,14 @@ def units_of_labels(
     return Counter(value for value, _ in {(v, split.unit_of[r]) for r in rows for v in values[r]})
 
 
-def remedy_of_copies(
-    names: Iterable[str], values: Sequence[Sequence[str]], split: Split, config: RunConfig
-) -> str:
+def remedy_of_copies(names: Iterable[str], key: LabelKey, split: Split, dataset: Dataset) -> str:
     """Return what to do where labels are small because copies of one text count once."""
-    if config.near_duplicates == "ignore":
+    if dataset.columns.group:
         return ""
-    units = units_of_labels(split.unit_of, values, split)
-    rows = Counter(value for row in split.unit_of for value in values[row])
-    if all(units[name] == rows[name] for name in names):
+    exact = same_texts(dataset.texts)
+    units = units_of_labels(split.unit_of, key.values, split)
+    texts = Counter(v for v, _ in {(v, exact[r]) for r in split.unit_of for v in key.values[r]})
+    if all(units[name] == texts[name] for name in names):
         return ""
     return " Texts that are nearly the same count once; --set near_duplicates=ignore counts each."
 
@@ -80,7 +80,8 @@ def accounts(every: Iterable[Planned], dataset: Dataset) -> Iterator[Account]:
             for scope in scopes:
                 account = by_scope[id(scope)]
                 key = (*account.parts.items(), None, *account.left_out.items())
-                name = " ".join(filter(None, (names[task], scope.language)))
+                language = scope.language.replace(MULTILINGUAL, "")
+                name = " ".join(filter(None, (names[task], language)))
                 same.setdefault(key, ([], account))[0].append(name)
     for tasks, account in same.values():
         unique = tuple(dict.fromkeys(tasks))

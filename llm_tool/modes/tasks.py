@@ -110,7 +110,7 @@ def _too_small(
     return StudioError(
         f"Classes with too few {few} {which_parts(config)}: {shown}.",
         where=f"column '{visible(column.key.name)}'",
-        remedy=remedy + remedy_of_copies(small, column.key.values, split, config),
+        remedy=remedy + remedy_of_copies(small, column.key, split, dataset),
         fix={"small_classes": "drop"},
     )
 
