@@ -162,6 +162,20 @@ def test_each_fold_is_a_job_with_its_own_row_split_and_model(runner: Runner) -> 
     assert [json.loads(line)["fold"] for line in lines] == [1, 2]
 
 
+def test_a_saved_split_can_be_used_again_as_a_split_column(runner: Runner) -> None:
+    runner.run(epochs=1)
+    saved = pd.read_parquet(runner.session / "sentiment" / "runs" / "j0001" / "split.parquet")
+    tweets = pd.read_csv(runner.tweets)
+    tweets["split"] = tweets["id"].map(saved.set_index("id")["part"])
+    again = runner.folder / "again.csv"
+    tweets.to_csv(again, index=False)
+
+    _, _, plan = made(again, "quick", label="sentiment")
+
+    for part, rows in plan.parts[0].named().items():
+        assert list(rows) == sorted(saved.loc[saved["part"] == part, "row"])
+
+
 def test_an_interrupted_cross_validation_goes_on_with_the_folds_that_are_left(
     runner: Runner,
 ) -> None:

@@ -35,6 +35,25 @@ def test_small_classes_become_one_class_with_all_their_rows(write: Write) -> Non
         assert {dataset.keys["tone"].values[row][0] for row in rows} == {"a", "b", "other"}
 
 
+def test_the_error_brings_both_ways_out_where_there_are_several_classes(write: Write) -> None:
+    path = table(write, tone=["a", "b"] * 20 + ["c", "d", "e"])
+    error = refusal(path, "quick", label="tone")
+    assert error.remedy == (
+        "Make them one class (--set small_classes=merge), or leave their rows out: "
+        "--set small_classes=drop."
+    )
+    classes = {
+        what: plan(path, "quick", label="tone", **keys).jobs[0].task.classes
+        for what, keys in error.fixes.items()
+    }
+    assert classes == {
+        "leave their rows out": ("a", "b"),
+        "make them one class": ("a", "b", "other"),
+    }
+    one = refusal(table(write, tone=["a", "b"] * 20 + ["c"]), "quick", label="tone")
+    assert one.fixes == {"do that": {"small_classes": "drop"}}
+
+
 def test_a_class_of_the_data_that_is_called_other_stays_apart(write: Write) -> None:
     path = table(write, tone=["a", "other", "other_2"] * 20 + ["c", "d", "e"])
     assert plan(path, "quick", **MERGE).jobs[0].task.classes == ("a", "other", "other_2", "other_3")

@@ -70,12 +70,7 @@ def build_plan(
             remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
         )
     notes += [note for own in planned for note in own.notes]
-    for multi, why in ((True, "several values a row"), (False, "one value a row")):
-        left = [k.name for k in dataset.keys.values() if k.name not in chosen and k.multi == multi]
-        if left:
-            notes.append(f"Not trained: {', '.join(map(visible, left))} ({why}).")
-    if config.folds and "test_share" in config.chosen():
-        notes.append(f"test_share is not used: each of the {config.folds} folds is the test once.")
+    notes += _unused(config, dataset, chosen)
     jobs, parts = zip(*every, strict=True)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
     return Plan(
@@ -86,6 +81,16 @@ def build_plan(
         tuple(accounts(planned, dataset)),
         merged,
     )
+
+
+def _unused(config: RunConfig, dataset: Dataset, chosen: Mapping[str, Strategy]) -> Iterator[str]:
+    """Yield what is not used: columns that are not trained, a share that folds decide."""
+    for multi, why in ((True, "several values a row"), (False, "one value a row")):
+        left = [k.name for k in dataset.keys.values() if k.name not in chosen and k.multi == multi]
+        if left:
+            yield f"Not trained: {', '.join(map(visible, left))} ({why})."
+    if config.folds and "test_share" in config.chosen():
+        yield f"test_share is not used: each of the {config.folds} folds is the test once."
 
 
 def _check_folds(config: RunConfig, dataset: Dataset) -> None:

@@ -112,6 +112,12 @@ def _too_small(
         where=f"column '{visible(column.key.name)}'",
         remedy=remedy + remedy_of_copies(small, column.key, split, dataset),
         fix={"small_classes": "drop"},
+        fixes={
+            "leave their rows out": {"small_classes": "drop"},
+            "make them one class": {"small_classes": "merge"},
+        }
+        if len(small) > 1
+        else None,
     )
 
 
