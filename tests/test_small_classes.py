@@ -170,6 +170,15 @@ def test_near_duplicates_are_in_one_part_and_counted(write: Write) -> None:
     assert all(own.notes == () for own in apart)
 
 
+def test_what_is_the_same_for_several_columns_is_noted_once(write: Write) -> None:
+    path = with_near(write, 100, 6)
+    frame = pd.read_csv(path)
+    frame.assign(topic=["c", "d", "d", "c"] * 25).to_csv(path, index=False)
+    assert plan(path, "quick").notes == (
+        "tone, topic: 6 rows stay together with a near duplicate of theirs.",
+    )
+
+
 def test_copies_without_end_leave_something_to_divide(write: Write) -> None:
     own = plan(with_near(write, 100, 60), "quick")
     assert [len(rows) for rows in own.parts[0].named().values()] == pytest.approx(

@@ -68,13 +68,11 @@ def split_rows(
     if any(given.values()):
         return _as_given(dataset, labels_of, given, config)
     shares = _shares(config)
-    if config.folds is None:
-        units = _units(dataset, rows, config, shares)
-        rows_of = _divide(units.rows, dataset, labels_of, shares, config.seed, config)
-        folds: tuple[Parts, ...] = (_parts(rows_of),)
+    units = _units(dataset, rows, config, shares)
+    if config.folds:
+        folds = tuple(_folds(units, dataset, labels_of, config, config.folds))
     else:
-        units = _units(dataset, rows, config, shares)
-        folds = tuple(_folds(units, dataset, labels_of, config))
+        folds = (_parts(_divide(units.rows, dataset, labels_of, shares, config.seed, config)),)
     return Split(folds, {}, _numbered(units.rows), tuple(units.notes))
 
 
@@ -90,10 +88,9 @@ def _shares(config: RunConfig) -> dict[str, float]:
 
 
 def _folds(
-    units: _Units, dataset: Dataset, labels_of: _Labels, config: RunConfig
+    units: _Units, dataset: Dataset, labels_of: _Labels, config: RunConfig, count: int
 ) -> Iterable[Parts]:
     """Yield the parts of each fold: every unit is tested in one of them."""
-    count = config.folds or 1
     tested = {f"fold {number:04d}": 1 / count for number in range(1, count + 1)}
     # With two folds, the other one has to be enough for both training and validation.
     least = config.min_per_part * (2 if count == 2 else 1)

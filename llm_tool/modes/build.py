@@ -69,7 +69,7 @@ def build_plan(
             where="--shared-encoder",
             remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
         )
-    notes += [note for own in planned for note in own.notes]
+    notes += _noted(planned)
     notes += _unused(config, dataset, chosen)
     jobs, parts = zip(*every, strict=True)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
@@ -81,6 +81,18 @@ def build_plan(
         tuple(accounts(planned, dataset)),
         merged,
     )
+
+
+def _noted(planned: Sequence[Planned]) -> Iterator[str]:
+    """Yield the notes of all tasks; one that is the same for several columns once for them."""
+    columns: dict[str, list[str]] = {}
+    for own in planned:
+        prefix = f"{visible(own.tasks[0][0].label_key)}: "
+        for note in own.notes:
+            said = note.removeprefix(prefix)
+            columns.setdefault(said, []).extend([prefix[:-2]] * (said != note))
+    for said, names in columns.items():
+        yield ": ".join(filter(None, (", ".join(names), said)))
 
 
 def _unused(config: RunConfig, dataset: Dataset, chosen: Mapping[str, Strategy]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,8 +68,7 @@ def remedy_of_copies(names: Iterable[str], key: LabelKey, split: Split, dataset:
 def accounts(every: Iterable[Planned], dataset: Dataset) -> Iterator[Account]:
     """Yield where the rows of the file go, once for all tasks and scopes for which it is the same.
 
-    Raises:
-        AssertionError: A row is nowhere, or in two places: a fault of the program.
+    A row that is nowhere or in two places would be a fault of the program, and breaks it off.
     """
     every = list(every)
     names = distinct_names(task for planned in every for task, _ in planned.tasks)
@@ -89,28 +88,25 @@ def accounts(every: Iterable[Planned], dataset: Dataset) -> Iterator[Account]:
 
 
 def _account(planned: Planned, scope: Scope, dataset: Dataset) -> Account:
-    places: dict[int, list[str]] = defaultdict(list)
+    parts: Counter[str] = Counter()
+    used = bytearray(len(scope.rows))
     for fold in planned.folds:
         for name, rows in fold.where(scope.rows).named().items():
             # With folds a row counts where it is tested: that is once.
             if len(planned.folds) == 1 or name == "test":
+                parts[name] += len(rows)
                 for row in rows:
-                    places[row].append(name)
+                    assert not used[row], f"row {row} is in two parts"
+                    used[row] = True
     left_out: Counter[str] = Counter()
     for row, inside in enumerate(scope.rows):
-        own = places[row]
-        if not own:
-            reason = planned.left_out.get(row) if inside else OTHER_LANGUAGES
-            assert reason, f"row {row} is nowhere"
-            left_out[reason] += 1
-        assert len(own) < 2, f"row {row} is in {own}"
-    if dataset.without_text:
-        left_out[NO_TEXT] = dataset.without_text
-    counts = Counter(name for own in places.values() for name in own)
-    parts = {name: counts[name] for name in Parts().named() if counts[name]}
+        if not used[row]:
+            left_out[planned.left_out[row] if inside else OTHER_LANGUAGES] += 1
+    left_out[NO_TEXT] += dataset.without_text
     if len(planned.folds) > 1:
-        parts = {f"in {len(planned.folds)} folds, each tested once": counts["test"]}
-    return Account((), len(scope.rows) + dataset.without_text, parts, dict(left_out))
+        parts = Counter({f"in {len(planned.folds)} folds, each tested once": parts["test"]})
+    rows_of_file = len(scope.rows) + dataset.without_text
+    return Account((), rows_of_file, dict(+parts), dict(+left_out))
 
 
 def describe(account: Account, *, named: bool) -> str:
