@@ -181,8 +181,22 @@ class RunConfig(TrainingSettings):
     )
     validation_share: float = Field(0.15, gt=0, lt=0.9, description="Share of validation rows.")
     test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")
-    small_classes: Literal["error", "drop"] = Field(
-        "error", description="Classes with too few rows to be in every part: stop, or leave out."
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Train each task so many times, each time tested on another share of the rows.",
+    )
+    near_duplicates: Literal["together", "ignore"] = Field(
+        "together",
+        description="Texts that are nearly the same stay in one part of the split, or may not.",
+    )
+    small_classes: Literal["error", "drop", "merge"] = Field(
+        "error",
+        description="Classes with too few rows to be in every part: stop, leave them out, or make "
+        "them one class `other`.",
+    )
+    min_per_part: int = Field(
+        1, ge=1, description="Rows of each class that every part of the split must have."
     )
     model: tuple[str, ...] = Field(
         ("embedded",),
@@ -255,6 +269,8 @@ class RunConfig(TrainingSettings):
     def _shares_leave_training_rows(self) -> RunConfig:
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave no training rows")
+        if self.folds and self.validation_share + 1 / self.folds >= 1:
+            raise ValueError(f"validation_share and {self.folds} folds leave no training rows")
         return self
 
     @model_validator(mode="after")
@@ -309,6 +325,7 @@ FLAGS = {
     "multi_class": "--multi-class",
     "one_vs_all": "--one-vs-all",
     "shared_encoder": "--shared-encoder",
+    "folds": "--folds",
     "encoding": "--encoding",
     "delimiter": "--delimiter",
     "sheet": "--sheet",

@@ -14,6 +14,7 @@ class StudioError(Exception):
         where: The file, row or column, if there is one.
         remedy: What to do about it.
         fix: Settings that would do it, for a wizard to offer.
+        fixes: Where there are several ways, the settings of each by what it does.
     """
 
     def __init__(
@@ -23,12 +24,14 @@ class StudioError(Exception):
         where: str = "",
         remedy: str = "",
         fix: Mapping[str, object] | None = None,
+        fixes: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
         self.fix = dict(fix or {})
+        self.fixes = dict(fixes or ({"do that": self.fix} if fix else {}))
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.what, self.where and f"({self.where})", self.remedy)))

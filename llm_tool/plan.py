@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 MULTILINGUAL = "MULTI"
 
@@ -31,11 +31,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: task x model x language scope x seed.
+    """One training: task x model x language scope x seed x fold.
 
     ``model`` is what was asked for (hub id, folder, ``embedded``), ``model_name`` the name shown
     and logged. ``language`` is the scope in upper case, ``MULTI`` for several, empty for unknown.
-    ``id`` is given by the session; ``identifier`` is the caller's own name for the job.
+    ``fold`` is the number of the fold that it is tested on, 0 without cross-validation. ``id`` is
+    given by the session; ``identifier`` is the caller's own name for the job.
 
     With a shared encoder one network learns several binary tasks at once: these are ``labels``,
     the network has one output for each, and ``task.classes`` are their names.
@@ -49,6 +50,7 @@ class Job:
     id: str = ""
     identifier: str = ""
     labels: tuple[Task, ...] = ()
+    fold: int = 0
 
     @property
     def kind(self) -> str:
@@ -66,8 +68,14 @@ class Job:
 
     @property
     def title(self) -> str:
-        """Category, model and scope, as shown above the epoch table."""
-        return " · ".join(filter(None, (self.task.category, self.model_name, self.language)))
+        """Category, model, scope and fold, as shown above the epoch table."""
+        fold = f"fold {self.fold}" if self.fold else ""
+        return " · ".join(filter(None, (self.task.category, self.model_name, self.language, fold)))
+
+    @property
+    def name(self) -> str:
+        """What tables call the job: its identifier, else its id, with its fold."""
+        return (self.identifier or self.id) + (f"-fold{self.fold}" if self.fold else "")
 
 
 def distinct_names(tasks: Iterable[Task]) -> dict[Task, str]:
@@ -98,13 +106,30 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Account:
+    """Where the rows of a file go: parts and reasons to be left out add up to ``rows``.
+
+    ``tasks`` name the tasks and scopes that it is the same for; ``parts`` and ``left_out`` give a
+    number of rows for each name or reason.
+    """
+
+    tasks: tuple[str, ...]
+    rows: int
+    parts: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The ordered jobs of one run, what the user should know, and the rows of each job.
 
-    ``parts[i]`` are the rows of ``jobs[i]``.
+    ``parts[i]`` are the rows of ``jobs[i]``; ``accounts`` say where all rows go. ``merged`` gives,
+    by label column, the class that values with too few rows become one of.
     """
 
     mode: str
     jobs: tuple[Job, ...]
     parts: tuple[Parts, ...]
     notes: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    merged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

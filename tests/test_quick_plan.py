@@ -129,10 +129,13 @@ def test_there_must_be_two_classes_to_learn(
 def test_classes_with_too_few_rows_are_named_with_their_counts(
     write: Write, counts: dict[str, int], shown: str
 ) -> None:
+    several = len(counts) - ("a" in counts) - ("b" in counts) > 1 or counts == {"a": 1, "b": 1}
+    merge = "Make them one class (--set small_classes=merge)"
     assert refusal(labelled(write, counts), label="label") == (
         f"Classes with too few rows to be in training, validation and test: {shown}.",
         "column 'label'",
-        "Merge them in your file, or leave their rows out: --set small_classes=drop.",
+        f"{merge if several else 'Merge them in your file'}, or leave their rows out: "
+        "--set small_classes=drop.",
     )
 
 

@@ -25,7 +25,8 @@ from llm_tool.events import (
 )
 from llm_tool.execution.local import Outcome, run_plan
 from llm_tool.logs import Session, read_metrics
-from llm_tool.logs.facts import versions
+from llm_tool.logs.facts import fingerprint, versions
+from llm_tool.modes.planning import prepare
 from llm_tool.modes.resume import restore, unfinished
 from tests.test_local_run import UNREPEATABLE, Runner
 
@@ -350,3 +351,28 @@ def test_workers_go_on_with_interrupted_jobs(runner: Runner, tiny_bert: Path) ->
     broken = tables(runner.session)
     for name, table in whole.items():
         pd.testing.assert_frame_equal(broken[name], table)
+
+
+def test_a_run_of_before_near_duplicates_were_kept_together_keeps_its_split(
+    runner: Runner,
+) -> None:
+    sentence = "the minister said today that the new climate law will be voted on before summer"
+    with runner.tweets.open("a") as file:
+        for i in range(9):
+            label = ("positive", "negative")[i % 2]
+            file.write(f"u{i},{sentence} {i},{('en', 'fr')[i % 2]},{label},law,law\n")
+    interrupt(runner, stop_at(RunStarted), near_duplicates="ignore")
+    path = runner.session / "session.json"
+    facts = json.loads(path.read_text("utf-8"))
+    (run,) = facts["runs"]
+    del run["config"]["near_duplicates"]
+    run["fingerprint"] = fingerprint(run)
+    path.write_text(json.dumps(facts), "utf-8")
+
+    restored = restore(Session(runner.folder / "logs", runner.session.name), 0)
+
+    assert restored.config.near_duplicates == "ignore"
+    assert not any("near duplicate" in note for note in restored.plan.notes)
+    _, together = prepare(restored.config.model_copy(update={"near_duplicates": "together"}))
+    assert any("near duplicate" in note for note in together.notes)
+    assert together.parts != restored.plan.parts

@@ -258,9 +258,10 @@ def test_texts_that_nobody_coded_are_no_negatives_of_one_vs_all_models(write: Wr
         rows = [row for own in parts.named().values() for row in own]
         wanted = [i for i in range(48) if i % (6 if job.task.label_key == "t" else 12)]
         assert sorted(rows) == wanted
-    assert "4 rows left out: not coded." in plan.notes
-    assert "t: 4 rows left out: not coded." in plan.notes
-    assert not [note for note in plan.notes if "u: " in note and "left out: not coded" in note]
+    assert {own.tasks: own.left_out for own in plan.accounts} == {
+        ("t=eco", "t=law"): {"not coded": 8},
+        ("u=eco", "u=law"): {"not coded": 4},
+    }
 
 
 def test_one_network_for_all_labels_learns_texts_that_were_coded_for_all(write: Write) -> None:
@@ -269,7 +270,7 @@ def test_one_network_for_all_labels_learns_texts_that_were_coded_for_all(write: 
     rows = [row for own in parts.named().values() for row in own]
     assert sorted(rows) == [i for i in range(48) if i % 6]
     assert len(job.labels) == 4
-    assert "8 rows left out: not coded." in plan.notes
+    assert [own.left_out for own in plan.accounts] == [{"not coded": 8}]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the public data sets are not in {REAL}")

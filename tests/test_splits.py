@@ -51,14 +51,11 @@ def split(
     seed: int = 42,
 ) -> tuple[Parts, tuple[str, ...]]:
     """Split rows whose labels are given as one letter each: ``abc`` is a row with three labels."""
-    return split_rows(
-        data,
-        range(len(labels)) if rows is None else rows,
-        labels,
-        validation_share=validation_share,
-        test_share=test_share,
-        seed=seed,
-    )
+    shares = {"validation_share": validation_share, "test_share": test_share}
+    config = make_config({**shares, "seed": seed})
+    own = split_rows(data, range(len(labels)) if rows is None else rows, labels, config)
+    (parts,) = own.folds
+    return parts, own.notes
 
 
 def distinct(count: int) -> list[str]:
@@ -238,14 +235,8 @@ def test_labels_of_real_rows_are_in_proportion_to_within_a_row_or_two(
     data = load()
     (key,) = (key for key in data.keys.values() if key.multi)
     for seed in (42, 1):
-        parts, _ = split_rows(
-            data,
-            range(len(data.texts)),
-            key.values,
-            validation_share=0.15,
-            test_share=0.15,
-            seed=seed,
-        )
+        own = split_rows(data, range(len(data.texts)), key.values, make_config({"seed": seed}))
+        (parts,) = own.folds
         assert max(shares_of_a_real_table(key, parts)) < off
 
 

@@ -219,6 +219,24 @@ def test_classes_that_are_too_small_can_be_left_out_when_asked(
     assert "--set small_classes=drop" in terminal.wait_for("Start?")
 
 
+def test_several_classes_that_are_too_small_can_become_one(
+    open_terminal: Open, tweets: Path, tiny_bert: Path
+) -> None:
+    with tweets.open("a") as file:
+        for number, label in enumerate(("mixed", "odd", "none of these", "rare")):
+            file.write(f"u{number},book number {number} was unlike any other,en,{label},law,law\n")
+    terminal = open_terminal("studio")
+    answer_up_to_epochs(terminal, tiny_bert)
+    terminal.answer("How many epochs?", "1")
+    terminal.answer("Work on weak classes after training?")
+
+    terminal.wait_for("Error: Classes with too few rows")
+    terminal.answer("What now?", DOWN)
+
+    terminal.wait_for("classes with too few rows are one class 'other'")
+    assert "--set small_classes=merge" in terminal.wait_for("Start?")
+
+
 def test_without_arguments_a_terminal_opens_the_studio(open_terminal: Open) -> None:
     terminal = open_terminal()
     terminal.wait_for("What would you like to do?")

@@ -13,11 +13,13 @@ from llm_tool.plan import MULTILINGUAL, Task
 
 @dataclass(frozen=True)
 class Standing:
-    """A model's place in a contest: means over its trainings, spread over seeds.
+    """A model's place in a contest: means over its trainings, spread over seeds and folds.
 
-    ``val_spread`` and ``test_spread`` are standard deviations of the seeds' means, ``None`` with
-    one seed; ``test`` is ``None`` without test rows. ``seconds`` and ``tokens_per_second`` are
-    means of one training. ``complete``: it has a result wherever a rival has one.
+    ``val_spread`` and ``test_spread`` are standard deviations of the means of each seed and fold,
+    ``None`` where there is one; ``test`` is ``None`` without test rows. ``seconds`` and
+    ``tokens_per_second`` are means of one training. ``complete``: it has a result wherever a rival
+    has one. ``seeds`` and ``folds`` count those it was trained with; without cross-validation
+    ``folds`` is 0.
     """
 
     model: str
@@ -31,6 +33,8 @@ class Standing:
     parameters: int
     tokens_per_second: float
     complete: bool
+    seeds: int = 1
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Ranking:
 def rank(done: Sequence[JobEnded]) -> list[Ranking]:
     """Return a ranking for each category and language scope, then one over all categories.
 
-    By mean validation macro F1 over seeds; over all categories, by the mean of the categories'.
+    By mean validation macro F1 over seeds and folds; over all categories, by their mean.
     A model that lacks results which a rival has comes after those that have all: its mean is over
     other data. Models of different scopes are never compared, for their rows differ.
     """
@@ -87,17 +91,24 @@ def _standings(results: Sequence[JobEnded]) -> tuple[Standing, ...]:
     return tuple(order)
 
 
-def _places(results: Iterable[JobEnded]) -> set[tuple[str, str, int]]:
-    """Return the categories and seeds that there are results for."""
-    return {(r.job.task.label_key, r.job.task.label_value, r.job.seed) for r in results}
+def _places(results: Iterable[JobEnded]) -> set[tuple[str, str, int, int]]:
+    """Return the categories, seeds and folds that there are results for."""
+    jobs = [result.job for result in results]
+    return {(job.task.label_key, job.task.label_value, job.seed, job.fold) for job in jobs}
+
+
+def over_folds(results: Sequence[JobEnded]) -> Standing:
+    """Return the means over the trainings of one model for one category, and their spread."""
+    job = results[0].job
+    return _standing(job.model, job.model_name, results, complete=True)
 
 
 def _standing(model: str, name: str, results: Sequence[JobEnded], *, complete: bool) -> Standing:
-    by_seed: dict[int, list[JobEnded]] = defaultdict(list)
+    repeats: dict[tuple[int, int], list[JobEnded]] = defaultdict(list)
     for result in results:
-        by_seed[result.job.seed].append(result)
-    val = [fmean(r.best.scores.f1_macro for r in own) for own in by_seed.values()]
-    tested = [[r.test.f1_macro for r in own if r.test] for own in by_seed.values()]
+        repeats[result.job.seed, result.job.fold].append(result)
+    val = [fmean(r.best.scores.f1_macro for r in own) for own in repeats.values()]
+    tested = [[r.test.f1_macro for r in own if r.test] for own in repeats.values()]
     test = [fmean(scores) for scores in tested if scores]
     return Standing(
         model=model,
@@ -111,6 +122,8 @@ def _standing(model: str, name: str, results: Sequence[JobEnded], *, complete: b
         parameters=results[0].parameters,
         tokens_per_second=fmean(r.tokens_per_second for r in results),
         complete=complete,
+        seeds=len({seed for seed, _ in repeats}),
+        folds=len({fold for _, fold in repeats if fold}),
     )
 
 

@@ -158,6 +158,9 @@ def train(
     split_column: Annotated[
         str | None, typer.Option(help="Column with train, validation, test, or `none`.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: train each task so many times.")
+    ] = None,
     scheme: Annotated[
         str | None,
         typer.Option(help="How labels are written: auto, columns, indicators, long or json."),

@@ -30,7 +30,8 @@ class Dataset:
     """Rows of text with their labels; every sequence has one entry a row.
 
     ``languages`` are in upper case, empty where unknown; ``parts`` are ``train``, ``validation``,
-    ``test`` or empty, and all empty without a split column. ``notes`` say what was left out.
+    ``test`` or empty, and all empty without a split column. ``notes`` say what was left out,
+    ``without_text`` how many rows of the file have no text.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     parts: tuple[str, ...]
     keys: dict[str, LabelKey]
     notes: tuple[str, ...] = ()
+    without_text: int = 0
 
     @property
     def language_list(self) -> tuple[str, ...]:
@@ -142,6 +144,7 @@ def build_dataset(
         parts=_parts(table, column(columns.split), kept),
         keys=keys,
         notes=tuple(notes),
+        without_text=len(raw_texts) - len(kept),
     )
 
 

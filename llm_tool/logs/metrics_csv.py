@@ -151,7 +151,7 @@ def best_text(records: Iterable[JobRecord]) -> str:
 def _epoch_row(event: EpochEnded) -> Row:
     job, scores = event.job, event.scores
     row: Row = {
-        "model_identifier": job.identifier or job.id,
+        "model_identifier": job.name,
         "model_name": job.model_name,
         "label_key": job.task.label_key,
         "label_value": job.task.label_value,

@@ -10,6 +10,7 @@ from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, LabelKey
 from llm_tool.errors import StudioError, nearest
 from llm_tool.modes.labels import one_vs_all_tasks
+from llm_tool.modes.planned import Planned, accounts
 from llm_tool.modes.scopes import Scope, model_scopes
 from llm_tool.modes.tasks import multi_class_task
 from llm_tool.plan import Job, Parts, Plan, Task, distinct_names
@@ -37,10 +38,10 @@ def build_plan(
     *,
     rivals: bool = False,
 ) -> Plan:
-    """Return the plan of a run: for each task, a job for each model scope and seed.
+    """Return the plan of a run: for each task, a job for each model scope, seed and fold.
 
     Args:
-        config: Models, seeds, and strategies that the user chose for some columns.
+        config: Models, seeds, folds, and strategies that the user chose for some columns.
         dataset: The rows.
         strategies: The mode's strategy for each column to train.
         rivals: Several models may be for the same rows.
@@ -48,35 +49,69 @@ def build_plan(
     Raises:
         StudioError: The columns, models or languages do not fit together.
     """
+    _check_folds(config, dataset)
     chosen = _as_asked(config, dataset, strategies)
     scopes, notes = model_scopes(config, dataset, rivals=rivals)
     notes = [*dataset.notes, *notes, *_foreign(scopes, dataset)]
-    planned: list[tuple[Job, Parts]] = []
-    for key in (dataset.keys[name] for name in chosen):
-        if chosen[key.name] == MULTI_CLASS:
-            task, split, about = multi_class_task(key, dataset, config, scopes)
-            planned += _jobs([(task, scopes)], split, config)
-            notes += about
+    multi_class = [dataset.keys[name] for name, how in chosen.items() if how == MULTI_CLASS]
     binary = [dataset.keys[name] for name, how in chosen.items() if how == ONE_VS_ALL]
+    planned = [multi_class_task(key, dataset, config, scopes) for key in multi_class]
+    every = [job for own in planned for job in _jobs(own, config)]
     if binary:
-        tasks, split, about = one_vs_all_tasks(binary, dataset, config, scopes)
-        notes += about
+        planned.append(one_vs_all_tasks(binary, dataset, config, scopes))
         if config.shared_encoder:
-            planned += _shared_jobs(tasks, scopes, split, config)
+            every += _shared_jobs(planned[-1], scopes, config)
         else:
-            planned += _jobs(tasks, split, config)
+            every += _jobs(planned[-1], config)
     elif config.shared_encoder:
         raise StudioError(
             "A shared encoder has nothing to share: no column is trained one-vs-all.",
             where="--shared-encoder",
             remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
         )
+    notes += _noted(planned)
+    notes += _unused(config, dataset, chosen)
+    jobs, parts = zip(*every, strict=True)
+    merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
+    return Plan(
+        config.mode,
+        jobs,
+        parts,
+        tuple(dict.fromkeys(notes)),
+        tuple(accounts(planned, dataset)),
+        merged,
+    )
+
+
+def _noted(planned: Sequence[Planned]) -> Iterator[str]:
+    """Yield the notes of all tasks; one that is the same for several columns once for them."""
+    columns: dict[str, list[str]] = {}
+    for own in planned:
+        prefix = f"{visible(own.tasks[0][0].label_key)}: "
+        for note in own.notes:
+            said = note.removeprefix(prefix)
+            columns.setdefault(said, []).extend([prefix[:-2]] * (said != note))
+    for said, names in columns.items():
+        yield ": ".join(filter(None, (", ".join(names), said)))
+
+
+def _unused(config: RunConfig, dataset: Dataset, chosen: Mapping[str, Strategy]) -> Iterator[str]:
+    """Yield what is not used: columns that are not trained, a share that folds decide."""
     for multi, why in ((True, "several values a row"), (False, "one value a row")):
         left = [k.name for k in dataset.keys.values() if k.name not in chosen and k.multi == multi]
         if left:
-            notes.append(f"Not trained: {', '.join(map(visible, left))} ({why}).")
-    jobs, parts = zip(*planned, strict=True)
-    return Plan(config.mode, jobs, parts, tuple(dict.fromkeys(notes)))
+            yield f"Not trained: {', '.join(map(visible, left))} ({why})."
+    if config.folds and "test_share" in config.chosen():
+        yield f"test_share is not used: each of the {config.folds} folds is the test once."
+
+
+def _check_folds(config: RunConfig, dataset: Dataset) -> None:
+    if config.folds and any(dataset.parts):
+        raise StudioError(
+            "The file says which rows are for training and for the test; folds would mix them.",
+            where=f"--folds, split column '{visible(dataset.columns.split or '')}'",
+            remedy="Give --split-column none to make folds of all rows, or leave out --folds.",
+        )
 
 
 def _as_asked(
@@ -104,31 +139,27 @@ def _as_asked(
     return {name: merged[name] for name in dataset.keys if name in merged}
 
 
-def _jobs(
-    tasks: Sequence[tuple[Task, Sequence[Scope]]], split: Parts, config: RunConfig
-) -> Iterator[tuple[Job, Parts]]:
-    for task, scopes in tasks:
+def _jobs(planned: Planned, config: RunConfig) -> Iterator[tuple[Job, Parts]]:
+    for task, scopes in planned.tasks:
         for scope in scopes:
             for seed in config.seeds or (config.seed,):
-                name = model_name(scope.model)
-                job = Job(task, scope.model, name, scope.language, seed)
-                yield job, split.where(scope.rows)
+                for fold, parts in enumerate(planned.folds, start=1):
+                    job = Job(task, scope.model, model_name(scope.model), scope.language, seed)
+                    own = replace(job, fold=fold if config.folds else 0)
+                    yield own, parts.where(scope.rows)
 
 
 def _shared_jobs(
-    tasks: Sequence[tuple[Task, Sequence[Scope]]],
-    scopes: Sequence[Scope],
-    split: Parts,
-    config: RunConfig,
+    planned: Planned, scopes: Sequence[Scope], config: RunConfig
 ) -> Iterator[tuple[Job, Parts]]:
-    """Yield a job for each scope and seed that learns all the scope's labels at once."""
+    """Yield a job for each scope, seed and fold that learns all the scope's labels at once."""
     for scope in scopes:
-        labels = tuple(task for task, own in tasks if scope in own)
+        labels = tuple(task for task, own in planned.tasks if scope in own)
         if not labels:
             continue
         keys = "+".join(dict.fromkeys(task.label_key for task in labels))
         whole = Task(keys, "", tuple(distinct_names(labels).values()), labels[0].languages)
-        for job, parts in _jobs([(whole, [scope])], split, config):
+        for job, parts in _jobs(replace(planned, tasks=[(whole, [scope])]), config):
             yield replace(job, labels=labels), parts
 
 

@@ -12,6 +12,7 @@ from llm_tool.data.languages import DETECT, with_detected_languages
 from llm_tool.errors import StudioError
 from llm_tool.modes import benchmark, distributed, hybrid, quick
 from llm_tool.modes.scopes import parse_model
+from llm_tool.modes.tasks import with_merged
 from llm_tool.plan import Plan
 from llm_tool.text import visible
 from llm_tool.trainers.model_sources import check
@@ -43,6 +44,8 @@ def prepare(config: RunConfig, on_progress: Progress | None = None) -> tuple[Dat
     if _wants_languages(config, dataset):
         dataset = with_detected_languages(dataset)
     plan = plan_run(config, dataset)
+    keys = {name: with_merged(dataset.keys[name], own) for name, own in plan.merged.items()}
+    dataset = replace(dataset, keys={**dataset.keys, **keys})
     models = list(dict.fromkeys(job.model for job in plan.jobs))
     unusable: list[StudioError] = []
     for model in models:

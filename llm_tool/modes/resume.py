@@ -68,7 +68,8 @@ def restore(session: Session, number: int) -> Restored:
             remedy="What is done was done with the old ones. Undo the change, or train anew.",
         )
     _check_folder(run, session)
-    config = make_config(run["config"], where=where)
+    # Runs that were started before there was this setting did not look for near duplicates.
+    config = make_config({"near_duplicates": "ignore"}, run["config"], where=where)
     if data_sha256(config) != run["dataset"]["sha256"]:
         raise StudioError(
             "The data are not those that the run was started with: the file was changed.",

@@ -18,11 +18,15 @@ _PER_LANGUAGE = re.compile(r"([^\W\d_]{2,20}(?:[-_ ][^\W_]{1,20})*)=(.+)")
 
 @dataclass(frozen=True)
 class Scope:
-    """A model and the rows that it is for; ``rows[row]`` tells whether a row is."""
+    """A model and the rows that it is for; ``rows[row]`` tells whether a row is.
+
+    ``uncoded`` are rows that it would be for, had they been labelled.
+    """
 
     model: str
     language: str
     rows: Sequence[bool]
+    uncoded: frozenset[int] = frozenset()
 
 
 def rows_in_scope(scopes: Sequence[Scope]) -> list[int]:

@@ -18,6 +18,7 @@ from llm_tool.events import LongTexts, RunEstimated, Scores
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.space import free_space, in_bytes, needed
 from llm_tool.logs.summary import duration
+from llm_tool.modes.planned import describe
 from llm_tool.plan import Plan, distinct_names
 from llm_tool.studio.imbalance import imbalance_lines
 from llm_tool.studio.theme import QUIET, STRONG, WARN, Column, print_table, rule
@@ -99,6 +100,10 @@ def show_plan(
     rule(console, "Plan")
     show_columns(console, dataset.columns)
     _plan_table(console, plan, config)
+    for account in plan.accounts:
+        if account.left_out:
+            said = describe(account, named=len(plan.accounts) > 1)
+            console.print(Text(visible(said)), style=QUIET)
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
     decided = share_out(config, plan)
@@ -124,6 +129,7 @@ def _plan_table(console: Console, plan: Plan, config: RunConfig) -> None:
         Column("model", flexible=True),
         Column("scope"),
         *([Column("seed", "right")] if len(seeds) > 1 else []),
+        *([Column("fold", "right")] if config.folds else []),
         *(Column(part, "right") for part in ("train", "val", "test")),
         Column("epochs", "right"),
     ]
@@ -135,6 +141,7 @@ def _plan_table(console: Console, plan: Plan, config: RunConfig) -> None:
             job.model_name,
             job.language or "–",
             *([str(job.seed)] if len(seeds) > 1 else []),
+            *([str(job.fold)] if config.folds else []),
             *(f"{len(rows):,}" for rows in parts.named().values()),
             str(config.epochs or epochs_for(len(parts.train))),
         ]
@@ -154,11 +161,12 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
     if trained != [config.seed]:
         seeds = f"seed{'s' * (len(trained) > 1)} {', '.join(map(str, trained))}"
         seeds += f", split by seed {config.seed}"
+    folds = f", {config.folds} folds" if config.folds else ""
     at_once = ""
     if config.workers and config.workers > 1:
         threads = plural(config.threads or 1, "thread")
         at_once = f", {config.workers} at a time with {threads} each"
-    yield f"{jobs}, {seeds}{at_once}."
+    yield f"{jobs}, {seeds}{folds}{at_once}."
     if config.reinforces:
         yield (
             f"Then {plural(config.reinforced_epochs, 'more epoch')} for classes with a validation "

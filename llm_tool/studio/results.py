@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from llm_tool.analysis.ranking import Ranking, Standing, rank
+from llm_tool.analysis.ranking import Ranking, Standing, over_folds, rank
 from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
 from llm_tool.logs.summary import duration, test_score
 from llm_tool.plan import distinct_names
@@ -28,7 +29,9 @@ def show_result(
         for ranking in rank(done):
             show_ranking(console, ranking)
     rule(console, "Result")
-    if done:
+    if any(result.job.fold for result in done):
+        _fold_table(console, done)
+    elif done:
         _result_table(console, done)
     mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
     status = "" if ended.status == "done" else f", {ended.status}"
@@ -72,6 +75,32 @@ def _result_table(console: Console, done: Sequence[JobEnded]) -> None:
         for category, result in _by_category(done)
     ]
     print_table(console, columns, rows)
+
+
+def _fold_table(console: Console, done: Sequence[JobEnded]) -> None:
+    """Print the means over the folds; what each fold gave is in best.csv."""
+    groups: dict[tuple[str, str, str, str, int], list[JobEnded]] = defaultdict(list)
+    for category, own in _by_category(done):
+        job = own.job
+        groups[category, job.model, job.model_name, job.language, job.seed].append(own)
+    seeds = len({result.job.seed for result in done}) > 1
+    columns = [
+        Column("category", flexible=True),
+        Column("model", flexible=True),
+        Column("scope"),
+        *([Column("seed", "right")] if seeds else []),
+        Column("folds", "right"),
+        Column("val macro F1 ±", "right"),
+        Column("test macro F1 ±", "right"),
+    ]
+    rows = []
+    for (category, _, model_name, language, seed), results in groups.items():
+        mean = over_folds(results)
+        row = [category, model_name, language or "–", *([str(seed)] if seeds else [])]
+        row += [str(mean.folds), _mean(mean.val, mean.val_spread)]
+        rows.append([*row, _mean(mean.test, mean.test_spread)])
+    print_table(console, columns, rows)
+    console.print(Text("Means over the folds, ± their standard deviation."), style=QUIET)
 
 
 def _by_category(done: Sequence[JobEnded]) -> Iterator[tuple[str, JobEnded]]:
@@ -126,5 +155,8 @@ def _reading(standings: Sequence[Standing]) -> str:
     each = {standing.trainings for standing in standings}
     trainings = f"{max(each)} training{'s' if max(each) > 1 else ''} a model"
     rests = f"Means of {trainings}" if max(each) > 1 else trainings
-    spread = "; ± standard deviation over seeds" if standings[0].val_spread is not None else ""
+    folds = any(standing.folds for standing in standings)
+    seeds = any(standing.seeds > 1 for standing in standings)
+    over = " and ".join(["seeds"] * (seeds or not folds) + ["folds"] * folds)
+    spread = f"; ± standard deviation over {over}" if standings[0].val_spread is not None else ""
     return f"By macro F1 on validation; test is the estimate and does not choose. {rests}{spread}."

@@ -86,10 +86,11 @@ def _confirm(draft: Draft) -> Ready | Back | None:
         dataset, plan = prepare(config)
     except StudioError as error:
         show_error(draft.console, error)
-        if error.fix and draft.asker.choose(
-            "What now?", [("do that", True), ("go back and change something", BACK)], True
-        ) not in (BACK, None):
-            draft.settings.update(error.fix)
+        ways = list(error.fixes)
+        options = [*((way, way) for way in ways), ("go back and change something", BACK)]
+        way = draft.asker.choose("What now?", options, ways[0]) if ways else BACK
+        if way in ways:
+            draft.settings.update(error.fixes[way])
             return _confirm(draft)
         return BACK
     taken = measure(plan, dataset, config, talk=draft.console, warmup=draft.warmup)
