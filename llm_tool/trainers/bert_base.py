@@ -51,11 +51,7 @@ from llm_tool.trainers.checkpoint import (
     fingerprint,
     weights_of,
 )
-from llm_tool.trainers.device import (
-    TOKEN_BUDGET,
-    place,
-    with_less_memory,
-)
+from llm_tool.trainers.device import TOKEN_BUDGET, place, with_less_memory
 from llm_tool.trainers.forward import outputs_of, predict_logits, sum_losses, to_tensor
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
