@@ -43,7 +43,8 @@ class Dataset:
     """Rows of text with their labels; every sequence has one entry a row.
 
     ``languages`` are in upper case, empty where unknown; ``parts`` are ``train``, ``validation``,
-    ``test`` or empty, and all empty without a split column. ``notes`` say what was left out.
+    ``test`` or empty, and all empty without a split column. ``kept`` are the rows' positions in the
+    table. ``notes`` say what was left out.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dataset:
     parts: tuple[str, ...]
     keys: dict[str, LabelKey]
     notes: tuple[str, ...] = ()
+    kept: tuple[int, ...] = ()
 
     @property
     def language_list(self) -> tuple[str, ...]:
@@ -139,6 +141,7 @@ def build_dataset(table: Table, columns: Columns, name: str) -> Dataset:
         parts=_parts(table, column(columns.split), kept),
         keys={name: key(name) for name in columns.labels},
         notes=tuple(notes),
+        kept=tuple(kept),
     )
 
 
