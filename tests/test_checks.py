@@ -13,7 +13,8 @@ import pytest
 from llm_tool.config import make_config
 from llm_tool.data.checks import Finding, spread
 from llm_tool.errors import StudioError
-from llm_tool.modes.checkup import SAMPLE, Report, check
+from llm_tool.modes.checkup import SAMPLE, Report
+from llm_tool.studio.check import check
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 Write = Callable[..., Path]

@@ -265,7 +265,7 @@ def check(
     """Look at data before training: what is in them, what is odd, what a run does about it."""
     given = dict(locals())
     from llm_tool.config import make_config
-    from llm_tool.modes.checkup import check as look_at
+    from llm_tool.studio.check import check as look_at
     from llm_tool.studio.check import save_report, show_report
     from llm_tool.studio.theme import make_console
 

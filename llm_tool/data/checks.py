@@ -56,6 +56,20 @@ class Spread:
     most: int
 
 
+@dataclass(frozen=True)
+class TokenFacts:
+    """How long texts are in a model's tokens, special tokens included.
+
+    ``sampled`` texts were tokenised; ``over`` is the share of them longer than ``limit``.
+    """
+
+    model: str
+    limit: int
+    sampled: int
+    spread: Spread
+    over: float
+
+
 def spread(values: Iterable[int]) -> Spread:
     """Return how numbers are spread; there must be one."""
     ordered = sorted(values)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from llm_tool.config import RunConfig
 from llm_tool.data.checks import (
     Finding,
     Spread,
+    TokenFacts,
     check_duplicates,
     check_key,
     check_label_in_text,
@@ -27,11 +29,11 @@ from llm_tool.errors import StudioError
 from llm_tool.modes.planning import plan_run
 from llm_tool.modes.scopes import parse_model
 from llm_tool.text import plural, visible
-from llm_tool.trainers.model_sources import is_here, locate, model_name, unknown_languages
+from llm_tool.trainers.model_sources import is_here, model_name, unknown_languages
 
 SAMPLE = 20_000  # texts whose language and tokens tell those of all
-_BATCH = 2_000
 _OFTEN_CUT = 0.05  # share of texts over the limit that is worth a warning
+CountTokens: TypeAlias = Callable[[str, Sequence[str], int | None], TokenFacts]
 _LONG = {"truncate": "Their end is cut.", "exclude": "They are left out."}
 
 
@@ -43,20 +45,6 @@ class KeyFacts:
     values: dict[str, int]
     without: int
     by_language: dict[str, dict[str, int]]
-
-
-@dataclass(frozen=True)
-class TokenFacts:
-    """How long texts are in a model's tokens, special tokens included.
-
-    ``sampled`` texts were tokenised; ``over`` is the share of them longer than ``limit``.
-    """
-
-    model: str
-    limit: int
-    sampled: int
-    spread: Spread
-    over: float
 
 
 @dataclass(frozen=True)
@@ -86,33 +74,23 @@ class Report:
         return any(finding.level == "error" for finding in self.findings)
 
 
-def check(config: RunConfig) -> Report:
+def report(config: RunConfig, count: CountTokens) -> Report:
     """Return what a user should know about the data of a configuration.
+
+    Args:
+        config: Names the data, and says how they would be trained.
+        count: Says how long texts are in the tokens of a model.
 
     Raises:
         StudioError: The file cannot be read, or has no texts or labels.
     """
     table = open_table(config)
-    columns = choose_columns(table, config)
-    dataset = build_dataset(table, columns, name=config.data)
-    return report(table, dataset, config)
-
-
-def report(table: Table, dataset: Dataset, config: RunConfig) -> Report:
-    """Return what a user should know about a table and the rows that were made of it."""
+    dataset = build_dataset(table, choose_columns(table, config), name=config.data)
     languages, of = _languages(dataset)
-    tokens, unknown = _tokens(dataset, config)
+    tokens, unknown = _tokens(dataset, config, count)
     findings = [*_read(dataset), *unknown, *_long(tokens, config)]
     findings += _foreign(config, languages, dataset)
-    findings += check_texts(dataset)
-    findings += check_duplicates(dataset, _same(exact_groups(dataset.texts)))
-    near = near_duplicates(dataset.texts)
-    findings += check_near_duplicates(dataset, clusters(len(dataset.texts), near))
-    others = _other_columns(table, dataset)
-    for key in dataset.keys.values():
-        findings += check_key(key, dataset)
-        findings += check_leaks(key, others | _single(dataset, key))
-        findings += check_label_in_text(key, dataset)
+    findings += oddities(table, dataset)
     findings += _refusal(config, dataset)
     order = ("error", "warning", "note")
     return Report(
@@ -129,6 +107,22 @@ def report(table: Table, dataset: Dataset, config: RunConfig) -> Report:
         tokens=tuple(tokens),
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.level))),
     )
+
+
+def oddities(table: Table, dataset: Dataset) -> list[Finding]:
+    """Return what is odd about texts and labels, whatever the model and the mode."""
+    findings = [
+        *check_texts(dataset),
+        *check_duplicates(dataset, _same(exact_groups(dataset.texts))),
+    ]
+    near = near_duplicates(dataset.texts)
+    findings += check_near_duplicates(dataset, clusters(len(dataset.texts), near))
+    others = _other_columns(table, dataset)
+    for key in dataset.keys.values():
+        findings += check_key(key, dataset)
+        findings += check_leaks(key, others | _single(dataset, key))
+        findings += check_label_in_text(key, dataset)
+    return findings
 
 
 def _same(firsts: Sequence[int]) -> list[list[int]]:
@@ -155,33 +149,21 @@ def _sample(count: int) -> Sequence[int]:
     return [i * count // taken for i in range(taken)]
 
 
-def _tokens(dataset: Dataset, config: RunConfig) -> tuple[list[TokenFacts], list[Finding]]:
+def _tokens(
+    dataset: Dataset, config: RunConfig, count: CountTokens
+) -> tuple[list[TokenFacts], list[Finding]]:
     """Return the lengths in the tokens of each model, and what is said of those not here."""
     facts, missing = [], []
+    texts = [dataset.texts[row] for row in _sample(len(dataset.texts))]
     for model in dict.fromkeys(parse_model(text)[1] for text in config.model):
         try:
             if not is_here(model):
                 raise StudioError(f"{visible(model)} is not on this machine yet.")
-            facts.append(_token_facts(model, dataset, config.max_length))
+            facts.append(count(model, texts, config.max_length))
         except StudioError as error:
             what = f"{error.what} So nobody knows yet how many texts are too long for it."
             missing.append(Finding("model", "note", what, default="It is downloaded for a run."))
     return facts, missing
-
-
-def _token_facts(model: str, dataset: Dataset, max_length: int | None) -> TokenFacts:
-    from llm_tool.trainers.pretrained import load_tokenizer
-
-    tokenizer, longest = load_tokenizer(locate(model))
-    limit = min(max_length or longest, longest)
-    rows = _sample(len(dataset.texts))
-    lengths: list[int] = []
-    for start in range(0, len(rows), _BATCH):
-        texts = [dataset.texts[row] for row in rows[start : start + _BATCH]]
-        encoded = tokenizer(texts, truncation=False, return_attention_mask=False, verbose=False)
-        lengths += map(len, encoded["input_ids"])
-    over = sum(length > limit for length in lengths) / len(lengths)
-    return TokenFacts(model_name(model), limit, len(lengths), spread(lengths), over)
 
 
 def _long(tokens: Sequence[TokenFacts], config: RunConfig) -> Iterator[Finding]:

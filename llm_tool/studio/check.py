@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from llm_tool.data.columns import choose_columns
+from llm_tool.data.dataset import build_dataset, open_table
+from llm_tool.errors import StudioError
 from llm_tool.logs.files import disk_errors, replacing
+from llm_tool.studio.draft import SKIP, Draft
+from llm_tool.studio.runs import status
 from llm_tool.studio.theme import BAD, QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import plural, shorten, visible
 
 if TYPE_CHECKING:
+    from llm_tool.config import RunConfig
     from llm_tool.data.checks import Finding, Spread
     from llm_tool.modes.checkup import KeyFacts, Report
 
@@ -21,6 +28,36 @@ _LANGUAGES_SHOWN = 6
 _SAVED_WIDTH = 100
 _STYLES = {"error": BAD, "warning": WARN, "note": ""}
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+def check(config: RunConfig) -> Report:
+    """Return what a user should know about the data of a configuration.
+
+    Raises:
+        StudioError: The file cannot be read, or has no texts or labels.
+    """
+    from llm_tool.modes.checkup import report
+    from llm_tool.trainers.lengths import count_tokens
+
+    return report(config, count_tokens)
+
+
+def look_over(draft: Draft) -> object:
+    """Show what is odd about the data of the answers so far; the same things only once.
+
+    What cannot be read is left to the plan, which says so.
+    """
+    with status(draft.console, "Looking at the data"), suppress(StudioError):
+        config = draft.config
+        table = open_table(config)
+        dataset = build_dataset(table, choose_columns(table, config), name=config.data)
+        from llm_tool.modes.checkup import oddities
+
+        findings = tuple(oddities(table, dataset))
+        if findings != draft.findings:
+            draft.findings = findings
+            show_findings(draft.console, findings)
+    return SKIP
 
 
 def show_report(console: Console, report: Report) -> None:
