@@ -5,8 +5,10 @@ Exit codes: 0 done; 1 some jobs failed; 2 bad usage, configuration or data; 130 
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -244,17 +246,72 @@ def train(
 ) -> None:
     """Train without questions. What is not given is guessed or derived, and shown."""
     given = dict(locals())
-    from llm_tool.config_files import parse_assignment, read_config
     from llm_tool.errors import nearest
 
     if mode not in MODES:
         raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, MODES))
+    layers = _layers(config, assignments)
+    layers |= _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
+    _run(layers, dry_run, as_json, save_config)
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(help="The table of texts; `demo`: the embedded one.")],
+    text_column: Annotated[
+        str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="Label column; repeat for more.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Whose tokens texts are counted in; repeat."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting as KEY=VALUE; repeat.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the report to stdout as one JSON object.")
+    ] = False,
+) -> None:
+    """Look at data before training: what is in them, what is odd, what a run does about it."""
+    given = dict(locals())
+    from llm_tool.config import make_config
+    from llm_tool.studio.check import check as look_at
+    from llm_tool.studio.check import save_report, show_report
+    from llm_tool.studio.theme import make_console
+
+    settings: dict[str, Any] = {"mode": "hybrid"} | _layers(config, assignments)
+    settings |= _given(given, {"config", "assignments", "save", "as_json"})
+    report = look_at(make_config(settings))
+    if save is not None:
+        save_report(save, report)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+    else:
+        show_report(make_console(), report)
+    if report.refused:
+        raise typer.Exit(_BAD_INPUT)
+
+
+def _layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
+    """Return the settings of a file, and those that were assigned one by one."""
+    from llm_tool.config_files import parse_assignment, read_config
+
     layers: dict[str, Any] = read_config(config) if config else {}
     for assignment in assignments or ():
         layers |= parse_assignment(assignment)
-    flags = set(given) - {"config", "assignments", "save_config", "dry_run", "as_json"}
-    layers |= {key: given[key] for key in flags if given[key] not in (None, [])}
-    _run(layers, dry_run, as_json, save_config)
+    return layers
+
+
+def _given(parameters: dict[str, Any], others: set[str]) -> dict[str, Any]:
+    """Return the parameters of a command that were given, without those that are no settings."""
+    return {k: v for k, v in parameters.items() if k not in others and v not in (None, [])}
 
 
 def _run(

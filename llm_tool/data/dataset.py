@@ -31,7 +31,8 @@ class Dataset:
 
     ``languages`` are in upper case, empty where unknown; ``parts`` are ``train``, ``validation``,
     ``test`` or empty, and all empty without a split column. ``notes`` say what was left out,
-    ``without_text`` how many rows of the file have no text.
+    ``without_text`` how many rows of the table have no text; ``kept`` are the positions of the
+    others in it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     keys: dict[str, LabelKey]
     notes: tuple[str, ...] = ()
     without_text: int = 0
+    kept: tuple[int, ...] = ()
 
     @property
     def language_list(self) -> tuple[str, ...]:
@@ -82,12 +84,21 @@ def load_dataset(config: RunConfig, on_progress: Progress | None = None) -> Data
     """Read the table of a configuration and build its dataset.
 
     Raises:
+        StudioError: See ``load_table``.
+    """
+    return load_table(config, on_progress)[1]
+
+
+def load_table(config: RunConfig, on_progress: Progress | None = None) -> tuple[Table, Dataset]:
+    """Read the table of a configuration; return it with one row a text, and its dataset.
+
+    Raises:
         StudioError: See ``read_table``, ``arrange``, ``choose_columns`` and ``build_dataset``.
     """
     arranged = arrange(open_table(config, on_progress), config)
     columns = choose_columns(arranged.table, config, arranged.made)
     dataset = build_dataset(arranged.table, columns, name=config.data, coded=arranged.coded)
-    return replace(dataset, notes=(*arranged.notes, *dataset.notes))
+    return arranged.table, replace(dataset, notes=(*arranged.notes, *dataset.notes))
 
 
 def build_dataset(
@@ -145,6 +156,7 @@ def build_dataset(
         keys=keys,
         notes=tuple(notes),
         without_text=len(raw_texts) - len(kept),
+        kept=tuple(kept),
     )
 
 

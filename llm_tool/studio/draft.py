@@ -16,6 +16,7 @@ from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import shorten, visible
 
 if TYPE_CHECKING:
+    from llm_tool.data.checks import Finding
     from llm_tool.data.loaders import Table
 
 SKIP = object()  # what a question returns that need not be asked
@@ -36,6 +37,7 @@ class Draft:
     read: Table | None = None
     guess: Columns | None = None
     languages: list[str] = field(default_factory=list)
+    findings: tuple[Finding, ...] = ()  # what was shown of the data last
 
     @property
     def config(self) -> RunConfig:

@@ -93,7 +93,7 @@ def measure(
         talk: The console that says, on a terminal, what the user waits for.
         warmup: What loads the heavy libraries, if that has begun.
     """
-    with _status(talk, "Measuring how long it takes"):
+    with status(talk, "Measuring how long it takes"):
         if warmup is not None:
             warmup.wait()
         from llm_tool.execution.estimate import estimate
@@ -101,7 +101,7 @@ def measure(
         return estimate(plan, dataset, config)
 
 
-def _status(talk: Console, what: str) -> AbstractContextManager[object]:
+def status(talk: Console, what: str) -> AbstractContextManager[object]:
     """Say what the user waits for, on a terminal and until it is over."""
     return talk.status(Text(what, style=QUIET)) if talk.is_terminal else nullcontext()
 
@@ -158,7 +158,7 @@ def execute(
         warmup: What loads the heavy libraries, if that has begun.
         resume: Go on with this run of the session instead of a new one.
     """
-    with _status(talk, "Loading torch"):
+    with status(talk, "Loading torch"):
         if warmup is not None:
             warmup.wait()
         from llm_tool.execution.local import run_plan

@@ -28,6 +28,7 @@ from llm_tool.studio.ask_training import (
     ask_strategy,
     ask_workers,
 )
+from llm_tool.studio.check import look_over
 from llm_tool.studio.draft import SKIP, Draft, Step
 from llm_tool.studio.panels import show_plan
 from llm_tool.studio.runs import measure
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _DATA: tuple[Step, ...] = (
     ask_file, ask_scheme, ask_text, ask_labels, ask_language, ask_split, ask_id, ask_scope,
+    look_over,
 )  # fmt: skip
 _REST: dict[str, tuple[Step, ...]] = {
     "quick": (ask_model, ask_epochs, ask_reinforced),
