@@ -16,6 +16,28 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
+from llm_tool.cli.flags import (
+    Assignments,
+    ConfigFile,
+    Delimiter,
+    DryRun,
+    Encoding,
+    GroupColumn,
+    IdColumn,
+    Json,
+    KeyColumn,
+    Labels,
+    LanguageColumn,
+    LogsDir,
+    LongDocuments,
+    MaxLength,
+    ModelsDir,
+    Scheme,
+    Sheet,
+    SplitColumn,
+    TextColumn,
+    ValueColumn,
+)
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.modes import MODES
 from llm_tool.stopping import stoppable
@@ -69,19 +91,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-LogsDir = Annotated[
-    str | None, typer.Option(help="Folder of the logs.", show_default="training_logs")
-]
-ModelsDir = Annotated[
-    str | None, typer.Option(help="Folder of the trained models.", show_default="models")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show the plan and what it takes, and stop.")
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Write one JSON object a line to stdout, one per event.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -144,40 +153,21 @@ def train(
         str | None,
         typer.Argument(help="The table, in any usual format; `demo`: the embedded one."),
     ] = None,
-    text_column: Annotated[
-        str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", help="Label column; repeat for more.")
-    ] = None,
-    language_column: Annotated[
-        str | None, typer.Option(help="Column with the languages, or `none`, or `detect`.")
-    ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column with row ids, or `none`.")] = None,
-    group_column: Annotated[
-        str | None, typer.Option(help="Rows of one group (author, outlet) stay in one part.")
-    ] = None,
-    split_column: Annotated[
-        str | None, typer.Option(help="Column with train, validation, test, or `none`.")
-    ] = None,
+    text_column: TextColumn = None,
+    label: Labels = None,
+    language_column: LanguageColumn = None,
+    id_column: IdColumn = None,
+    group_column: GroupColumn = None,
+    split_column: SplitColumn = None,
     folds: Annotated[
         int | None, typer.Option(help="Cross-validate: train each task so many times.")
     ] = None,
-    scheme: Annotated[
-        str | None,
-        typer.Option(help="How labels are written: auto, columns, indicators, long or json."),
-    ] = None,
-    key_column: Annotated[
-        str | None, typer.Option(help="Column that names the keys of the long format.")
-    ] = None,
-    value_column: Annotated[
-        str | None, typer.Option(help="Column with the values of the long format.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of the file.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Column separator of the file.")] = None,
-    sheet: Annotated[
-        str | None, typer.Option(help="Sheet of a workbook, object of an R file, table in a ZIP.")
-    ] = None,
+    scheme: Scheme = None,
+    key_column: KeyColumn = None,
+    value_column: ValueColumn = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    sheet: Sheet = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -207,7 +197,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts per optimiser step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest text in tokens.")] = None,
+    max_length: MaxLength = None,
     monitor: Annotated[
         str | None, typer.Option(help="f1_macro, f1_weighted, accuracy or val_loss.")
     ] = None,
@@ -220,9 +210,7 @@ def train(
             "--reinforced/--no-reinforced", help="After training, work on the weak classes."
         ),
     ] = None,
-    long_documents: Annotated[
-        str | None, typer.Option(help="Texts over the limit: truncate, chunk or exclude.")
-    ] = None,
+    long_documents: LongDocuments = None,
     workers: Annotated[int | None, typer.Option(help="Jobs trained at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split and training.")] = None,
@@ -232,15 +220,11 @@ def train(
     logs_dir: LogsDir = None,
     models_dir: ModelsDir = None,
     session_id: Annotated[str | None, typer.Option(help="Add to this session.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
-    ] = None,
+    config: ConfigFile = None,
     save_config: Annotated[
         Path | None, typer.Option(help="Write the settings to this YAML file, for --config.")
     ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting as KEY=VALUE; repeat.")
-    ] = None,
+    assignments: Assignments = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -258,22 +242,26 @@ def train(
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help="The table of texts; `demo`: the embedded one.")],
-    text_column: Annotated[
-        str | None, typer.Option("--text-column", "-t", help="Column with the texts.")
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", help="Label column; repeat for more.")
-    ] = None,
+    text_column: TextColumn = None,
+    label: Labels = None,
+    language_column: LanguageColumn = None,
+    id_column: IdColumn = None,
+    group_column: GroupColumn = None,
+    split_column: SplitColumn = None,
+    scheme: Scheme = None,
+    key_column: KeyColumn = None,
+    value_column: ValueColumn = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    sheet: Sheet = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Whose tokens texts are counted in; repeat."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting as KEY=VALUE; repeat.")
-    ] = None,
+    max_length: MaxLength = None,
+    long_documents: LongDocuments = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
     save: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the report to stdout as one JSON object.")
@@ -288,7 +276,7 @@ def check(
 
     settings: dict[str, Any] = {"mode": "hybrid"} | _layers(config, assignments)
     settings |= _given(given, {"config", "assignments", "save", "as_json"})
-    report = look_at(make_config(settings))
+    report = look_at(make_config(settings), make_console(stderr=True))
     if save is not None:
         save_report(save, report)
     if as_json:
