@@ -177,7 +177,7 @@ class RunConfig(TrainingSettings):
     sheet: str | None = Field(
         None,
         description="Sheet of a workbook, object of an R file or table in a ZIP. Default: the "
-        "first with rows.",
+        "one with the most rows, of a ZIP the first.",
     )
     validation_share: float = Field(0.15, gt=0, lt=0.9, description="Share of validation rows.")
     test_share: float = Field(0.15, ge=0, lt=0.9, description="Share of test rows.")

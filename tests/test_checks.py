@@ -139,7 +139,7 @@ def test_the_same_text_again_is_found_and_different_labels_of_it_are(checked: Ch
     report = checked(table)
     assert kinds(report) == [("warning", "exact_duplicates"), ("warning", "contradictions")]
     twice = only(report, "exact_duplicates")
-    assert twice.what == "3 rows repeat the text of another one (3 texts more than once)."
+    assert twice.what == "3 rows with the same text as another one (3 texts more than once)."
     assert (twice.count, twice.rows) == (3, ("122", "123", "124"))
     assert "stay in one part" in twice.default
     torn = only(report, "contradictions")

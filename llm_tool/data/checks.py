@@ -98,10 +98,10 @@ def _is_short(text: str) -> bool:
 
 # What texts can be odd in: its name, whether a text is, how that reads, what to do about it.
 _ODD: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
-    ("garbled", _GARBLED.search, "look garbled, as text read in a wrong encoding does (Ã©, â€™, �)",
+    ("garbled", _GARBLED.search, "with garbled characters, as of a wrong encoding (Ã©, â€™, �)",
      "Name the file's encoding with --encoding, or mend it where it comes from."),
-    ("markup", _MARKUP.search, "hold HTML tags", "Take the tags out if they say nothing."),
-    ("short", _is_short, f"have fewer than {_SHORT} characters", "Look at them; drop the noise."),
+    ("markup", _MARKUP.search, "with HTML tags", "Take the tags out if they say nothing."),
+    ("short", _is_short, f"with fewer than {_SHORT} characters", "Look at them; drop the noise."),
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def check_duplicates(dataset: Dataset, groups: Sequence[Sequence[int]]) -> Itera
         stay = dataset.columns.split is None
         yield _finding(
             "exact_duplicates", "warning",
-            f"{plural(len(extra), 'row')} repeat the text of another one "
+            f"{plural(len(extra), 'row')} with the same text as another one "
             f"({plural(len(groups), 'text')} more than once).", dataset, extra,
             default="Rows with the same text stay in one part, so that none is trained and tested."
             if stay else "Rows whose text is also in a later part are left out of the earlier one.",
@@ -129,8 +129,8 @@ def check_duplicates(dataset: Dataset, groups: Sequence[Sequence[int]]) -> Itera
             yield _finding(
                 "contradictions", "warning",
                 f"{visible(key.name)}: {plural(len(torn), 'row')} with the same text as another "
-                "one have other labels.", dataset, torn, key=key.name,
-                default="All are kept, in one part; no model can learn both.",
+                "one, and other labels.", dataset, torn, key=key.name,
+                default="No model can learn both; copies that are kept are in one part.",
                 proposal="Decide on one label for each text.",
             )  # fmt: skip
 
@@ -151,7 +151,7 @@ def check_near_duplicates(dataset: Dataset, groups: Sequence[Sequence[int]]) -> 
         stay = dataset.columns.split is None
         yield _finding(
             "near_duplicates", "warning",
-            f"{plural(len(extra), 'row')} are almost the same as another one.", dataset, extra,
+            f"{plural(len(extra), 'row')} almost the same as another one.", dataset, extra,
             default="They stay in one part with it." if stay
             else "They stay in the parts that the split column gives them.",
             proposal="Look at some; drop them if they are copies."
@@ -177,7 +177,8 @@ def check_key(key: LabelKey, dataset: Dataset) -> Iterator[Finding]:
             "small_classes", "warning",
             f"{name}: fewer than {_FEW} rows each: {_named(few)}.",
             default="Trained if every part has some of their rows, else the run is refused.",
-            proposal="Label more rows; or --set small_classes=merge, or =drop.",
+            proposal="Label more rows; or --set small_classes=drop"
+            + (", or =merge." if not key.multi else "."),
             key=key.name, count=sum(few.values()),
         )  # fmt: skip
     if len(key.counts) > 1 and not key.multi:

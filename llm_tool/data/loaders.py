@@ -117,7 +117,7 @@ def read_table(
         encoding: Encoding of its texts.
         delimiter: What separates its cells.
         sheet: Sheet of a workbook (name, or number from 1), object of an R file, or file in a
-            ZIP. Default: the first with rows.
+            ZIP. Default: the one with the most rows, of a ZIP the first with rows.
         on_progress: Gets the bytes read so far, and their number in all.
 
     Raises:

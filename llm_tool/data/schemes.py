@@ -25,6 +25,8 @@ _SCHEMES: dict[str, Callable[[Table, RunConfig], Change | None]] = {
     "indicators": indicators,
 }
 
+LABELS = "Labels: "  # what a note on how labels are written begins with
+
 
 @dataclass(frozen=True)
 class Arranged:
@@ -45,7 +47,7 @@ class Arranged:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was recognised, left out, or is doubtful; each a sentence."""
-        return tuple(n for c in self.changes for n in (f"Labels: {c.said}.", *c.notes))
+        return tuple(n for c in self.changes for n in (f"{LABELS}{c.said}.", *c.notes))
 
 
 def arrange(table: Table, config: RunConfig) -> Arranged:

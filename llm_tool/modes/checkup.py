@@ -10,6 +10,7 @@ from typing import TypeAlias
 from llm_tool.config import LONG_SHARE, RunConfig
 from llm_tool.data.checks import (
     Finding,
+    Level,
     Spread,
     TokenFacts,
     check_duplicates,
@@ -26,6 +27,7 @@ from llm_tool.data.duplicates import clusters, near_texts, same_texts
 from llm_tool.data.languages import with_detected_languages
 from llm_tool.data.loaders import Table
 from llm_tool.data.readers.rows import Progress
+from llm_tool.data.schemes import LABELS
 from llm_tool.data.windows import treatment
 from llm_tool.errors import StudioError
 from llm_tool.modes.planning import plan_run
@@ -186,7 +188,8 @@ def _long(tokens: Sequence[TokenFacts], config: RunConfig) -> Iterator[Finding]:
 def _read(dataset: Dataset) -> Iterator[Finding]:
     """Yield what was said while the file was read."""
     for note in dataset.notes:
-        yield Finding("reading", "warning", note, default="")
+        level: Level = "note" if note.startswith(LABELS) else "warning"
+        yield Finding("reading", level, note, default="")
 
 
 def _foreign(

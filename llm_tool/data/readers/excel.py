@@ -26,7 +26,7 @@ _HEADER_WITHIN = 50  # rows in which the header is looked for
 
 
 def read_excel(source: Source, options: Options) -> Rows:
-    """Read a sheet of a workbook: the one that is named, else the first with rows.
+    """Read a sheet of a workbook: the one that is named, else the one with the most rows.
 
     Rows above the header, as titles are, and empty rows and columns are left out; row numbers are
     Excel's. Cells with an error are empty.
@@ -76,10 +76,20 @@ def _read_book(book: Any, wanted: str | None, source: Source) -> Rows:  # noqa: 
     names = list(book.sheet_names)
     if wanted is not None:
         names = [_sheet(names, wanted, source.where)]
+    largest: Rows | None = None
+    failed: StudioError | None = None  # a sheet that is no table is no matter, if another one is
     for name in names:
-        rows = _table(book.get_sheet_by_name(name).iter_rows(), name, source.where)
-        if rows is not None:
-            return replace(rows, how=f"{rows.how}{others(len(book.sheet_names) - 1)}")
+        try:
+            rows = _table(book.get_sheet_by_name(name).iter_rows(), name, source.where)
+        except StudioError as error:
+            failed = failed or error
+            continue
+        if rows is not None and (largest is None or len(rows.numbers) > len(largest.numbers)):
+            largest = rows
+    if largest is not None:
+        return replace(largest, how=f"{largest.how}{others(len(book.sheet_names) - 1)}")
+    if failed is not None:
+        raise failed
     one = f"The sheet '{visible(names[0])}' has no rows" if len(names) == 1 else "No sheet has rows"
     raise NoRowsError(f"{one} under a header.", source.where)
 

@@ -13,7 +13,7 @@ from llm_tool.text import visible
 
 
 def read_r(source: Source, options: Options) -> Rows:
-    """Read a data frame: the one that is named, else the first with rows.
+    """Read a data frame: the one that is named, else the one with the most rows.
 
     Raises:
         StudioError: The extra is missing, the file is damaged, holds no data frame, or none of
@@ -41,7 +41,7 @@ def read_r(source: Source, options: Options) -> Rows:
 
 def _chosen(frames: dict[str, Any], wanted: str | None, where: str) -> str:
     if wanted is None or wanted in frames:
-        return wanted or next((n for n, frame in frames.items() if len(frame)), next(iter(frames)))
+        return wanted or max(frames, key=lambda name: len(frames[name]))
     raise StudioError(
         f"There is no data frame '{visible(wanted)}'.",
         where=f"--sheet, {where}",
