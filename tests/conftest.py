@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +80,31 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def runner(folder: Path) -> Run:
+    """Return a function that runs ``llm-tool`` with some words in a folder, without a terminal."""
+
+    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "llm_tool", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=200,
+        )
+
+    return run_command
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return ``runner`` of the test's own folder."""
+    return runner(tmp_path)
 
 
 @pytest.fixture

@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.benchmarks.checking import check_and_pandas
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "llm_tool", "check", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=200,
-        )
-
-    return run_command
+from tests.conftest import Run
 
 
 def words(text: str) -> list[str]:
@@ -36,7 +15,7 @@ def words(text: str) -> list[str]:
 
 
 def test_the_report_is_text_and_the_same_in_a_file(run: Run, tmp_path: Path) -> None:
-    done = run("demo", "--save", "report.txt")
+    done = run("check", "demo", "--save", "report.txt")
     assert (done.returncode, done.stderr) == (0, "")
     assert "demo: 600 rows (comma-separated, UTF-8)" in done.stdout
     assert "languages: EN 300 (50 %), FR 300 (50 %)" in done.stdout
@@ -45,7 +24,7 @@ def test_the_report_is_text_and_the_same_in_a_file(run: Run, tmp_path: Path) -> 
 
 
 def test_the_report_is_one_json_object(run: Run) -> None:
-    done = run("demo", "-l", "sentiment", "--json")
+    done = run("check", "demo", "-l", "sentiment", "--json")
     (line,) = done.stdout.splitlines()
     report = json.loads(line)
     assert report["rows"] == report["texts"] == 600
@@ -65,21 +44,21 @@ def test_the_report_is_one_json_object(run: Run) -> None:
 def test_data_that_a_run_would_refuse_exit_with_2(run: Run, tmp_path: Path) -> None:
     rows = "".join(f"a text about number {i},{'ab'[i % 2]}\n" for i in range(40))
     (tmp_path / "a.csv").write_text(f"text,label\n{rows}one text alone,c\n", "utf-8")
-    done = run("a.csv")
+    done = run("check", "a.csv")
     assert done.returncode == 2
     assert "✗ Classes with too few rows" in done.stdout
-    assert run("a.csv", "--set", "small_classes=drop").returncode == 0
+    assert run("check", "a.csv", "--set", "small_classes=drop").returncode == 0
 
 
 def test_data_that_cannot_be_read_exit_with_2_and_say_why(run: Run) -> None:
-    done = run("missing.csv")
+    done = run("check", "missing.csv")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The file does not exist." in done.stderr
 
 
 def test_settings_of_a_file_are_used(run: Run, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("label: [sentiment]\nmax_length: 16\n", "utf-8")
-    report = json.loads(run("demo", "--config", "s.yaml", "--json").stdout)
+    report = json.loads(run("check", "demo", "--config", "s.yaml", "--json").stdout)
     assert list(report["keys"]) == ["sentiment"]
     assert report["tokens"][0]["limit"] == 16
     assert report["tokens"][0]["over"] > 0.5
@@ -89,7 +68,7 @@ def test_what_a_file_says_is_never_markup(run: Run, tmp_path: Path) -> None:
     rows = "".join(f"a text about number {i},{'ab'[i % 2]}\n" for i in range(40))
     text = rows.replace(",a", ",[red]x[/red]").replace(",b", ",\x1b[31my")
     (tmp_path / "a.csv").write_text(f"text,label\n{text}", "utf-8")
-    done = run("a.csv")
+    done = run("check", "a.csv")
     assert "[red]x[/red]" in done.stdout
     assert "\x1b" not in done.stdout
 

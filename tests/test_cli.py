@@ -12,25 +12,10 @@ from pathlib import Path
 import pytest
 
 from llm_tool.logs import read_metrics
+from tests.conftest import Run
 from tests.terminal import CTRL_C, Terminal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "llm_tool", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=200,
-        )
-
-    return run_command
 
 
 def test_a_quick_run_leaves_the_documented_folders(

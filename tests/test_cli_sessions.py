@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llm_tool.logs import read_metrics
-from tests.conftest import tweets_csv
+from tests.conftest import Run, runner, tweets_csv
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 FIRST = "20260101_000000"
-
-
-def runner(folder: Path) -> Run:
-    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "llm_tool", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=200,
-        )
-
-    return run_command
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return runner(tmp_path)
 
 
 @pytest.fixture(scope="module")
