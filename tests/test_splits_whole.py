@@ -143,6 +143,19 @@ def test_with_a_split_column_no_row_changes_sides_and_none_is_lost(
     assert all(not data.parts[row] for row in set(split.left_out) - set(later))
 
 
+def test_rows_that_a_row_without_a_part_joins_stay_together() -> None:
+    between = [("a", f"text {i} of many", "", "", "train") for i in range(30)]
+    rows = [
+        ("a", "the same", "", "", "train"),
+        ("a", "THE SAME", "one outlet", "", ""),
+        ("a", "another text", "one outlet", "", "train"),
+        *between,
+    ]
+    for seed in range(20):
+        _, _, split = divided([((row[0],), *row[1:]) for row in rows], {"seed": seed})
+        check_together(split, [{0, 2}])
+
+
 @given(rows=tables() | tables(labels=4), keys=shares, folds=folds)
 @settings(max_examples=300, deadline=None)
 def test_every_class_is_in_proportion_to_within_a_row_and_the_largest_unit(

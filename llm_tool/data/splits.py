@@ -136,18 +136,29 @@ def _numbered(units: Iterable[Sequence[int]]) -> dict[int, int]:
 
 
 def _units(
-    dataset: Dataset, rows: Sequence[int], config: RunConfig, shares: Mapping[str, float]
+    dataset: Dataset,
+    rows: Sequence[int],
+    config: RunConfig,
+    shares: Mapping[str, float],
+    through: Sequence[int] = (),
 ) -> _Units:
     """Return the rows in units that must not be divided: same or similar text, or same group.
 
     Texts that are nearly the same join units from the most alike on, as long as the unit is no
     larger than half of the smallest part: chains, in which the last text has little in common
     with the first, and copies without end would else leave nothing to divide.
+
+    Args:
+        dataset: Gives texts and groups.
+        rows: What is to be divided.
+        config: Says whether texts that are nearly the same count.
+        shares: The share of each part.
+        through: Rows that are not divided, and yet join those that have a text or group of theirs.
     """
     exact = same_texts(dataset.texts)
     roots = Roots(len(dataset.texts))
     first_of: dict[str, int] = {}
-    for row in rows:
+    for row in (*rows, *through):
         roots.join(row, exact[row])
         if dataset.groups[row]:
             roots.join(row, first_of.setdefault(dataset.groups[row], row))
@@ -219,7 +230,7 @@ def _as_given(
             "or group is also in a later part."
         )
     if not rows_of["validation"]:
-        units = _units(dataset, sorted(rows_of["train"]), config, shares)
+        units = _units(dataset, sorted(rows_of["train"]), config, shares, through=rows)
         rows_of |= _divide(units.rows, dataset, labels_of, shares, config.seed, config)
         notes.append("The split column has no validation rows: taken from its training rows.")
         notes += units.notes
