@@ -56,7 +56,7 @@ def resume(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_terminal_that_is_lost_in_mid_epoch_stops_the_run_and_loses_nothing(
     train: Train, tmp_path: Path
 ) -> None:
-    terminal = train(epochs=60)
+    terminal = train(epochs=200)  # some seconds more than a busy machine's test may lag
     terminal.wait_for("\n    4  ", 60)
 
     terminal.hang_up()
@@ -64,12 +64,12 @@ def test_a_terminal_that_is_lost_in_mid_epoch_stops_the_run_and_loses_nothing(
 
     kept = epochs(tmp_path)
     assert kept == [*range(1, len(kept) + 1)]
-    assert 3 <= len(kept) < 60
+    assert 3 <= len(kept) < 200
     assert facts(tmp_path)["status"] == "interrupted"
     done = resume(tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"goes on after epoch {len(kept)} of an earlier attempt" in done.stderr
-    assert epochs(tmp_path) == [*range(1, 61)]
+    assert epochs(tmp_path) == [*range(1, 201)]
 
 
 def test_with_nohup_a_lost_terminal_is_no_reason_to_stop(train: Train, tmp_path: Path) -> None:
