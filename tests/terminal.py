@@ -20,6 +20,12 @@ import pyte
 ENTER, ESC, DOWN, UP, SPACE, CTRL_C = "\r", "\x1b", "\x1b[B", "\x1b[A", " ", "\x03"
 
 
+def _take_terminal() -> None:
+    """Make standard input the terminal of this session, with signals as a terminal leaves them."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests themselves run detached
+
+
 class Terminal:
     """Runs a command in a terminal of ``columns`` by ``lines`` and keeps everything it printed.
 
@@ -57,7 +63,7 @@ class Terminal:
             cwd=folder,
             env={**kept, "TERM": "xterm-256color", **(environment or {})},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
         )
         os.close(inner)
 
