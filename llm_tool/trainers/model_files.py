@@ -26,7 +26,6 @@ _SIZES = re.compile(
     r"|(num_hidden|num|n)_layers?|(num_attention|n)_heads?|max_position_embeddings"
 )
 # Each of these is built one by one, so that a number alone costs time: real ones stay below 100.
-# Each of these is built one by one, so that a number alone costs time: real ones stay below 100.
 _COUNTS = re.compile("layer|head|group|block")
 _MOST, _MOST_LABELS = 1_000, 100_000
 # By these transformers leaves plain numbers for something else. Any other way to compute the
