@@ -82,6 +82,51 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+FINISHED = "20260102_030405"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """Return a folder, only to be read, with ``training_logs/``, ``models/`` and ``tweets.csv``.
+
+    Its session ``FINISHED`` is a benchmark: two tiny models, two seeds, the categories sentiment
+    and topic, texts in English and French: eight trainings.
+    """
+    import shutil
+
+    from llm_tool.config import make_config
+    from llm_tool.execution.local import run_plan
+    from llm_tool.logs.session import Session
+    from llm_tool.modes.planning import prepare
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tweets.csv").write_text(tweets_csv(), "utf-8")
+    other = folder / "other-bert"
+    shutil.copytree(tiny_bert, other)
+    config = make_config(
+        {
+            "mode": "benchmark",
+            "data": str(folder / "tweets.csv"),
+            "label": ("sentiment", "topic"),
+            "model": (str(tiny_bert), str(other)),
+            "languages": "multilingual",
+            "test_share": 0.4,
+            "epochs": 3,
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+            "seeds": (1, 2),
+            "threads": 1,
+            "workers": 1,
+            "logs_dir": str(folder / "training_logs"),
+            "models_dir": str(folder / "models"),
+            "session_id": FINISHED,
+        }
+    )
+    dataset, plan = prepare(config)
+    run_plan(plan, dataset, config, Session(config.logs_dir, FINISHED))
+    return folder
+
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -5,44 +5,19 @@ Exit codes: 0 done; 1 some jobs failed; 2 bad usage, configuration or data; 130 
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.cli.flags import (
-    Assignments,
-    ConfigFile,
-    Delimiter,
-    DryRun,
-    Encoding,
-    GroupColumn,
-    IdColumn,
-    Json,
-    KeyColumn,
-    Labels,
-    LanguageColumn,
-    LogsDir,
-    LongDocuments,
-    MaxLength,
-    ModelsDir,
-    Scheme,
-    Sheet,
-    SplitColumn,
-    TextColumn,
-    ValueColumn,
-)
+from llm_tool.cli import training
+from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
+from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.errors import StoppedError, StudioError
-from llm_tool.modes import MODES
 from llm_tool.stopping import stoppable
-
-_SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
 
 class _Group(TyperGroup):
@@ -58,7 +33,7 @@ class _Group(TyperGroup):
             with suppress(OSError):  # the terminal may be what was lost
                 sys.stderr.write("\nStopped. What was recorded up to the last epoch is kept.\n")
                 sys.stderr.flush()
-            raise typer.Exit(_INTERRUPTED) from stop
+            raise typer.Exit(INTERRUPTED) from stop
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -71,9 +46,9 @@ def _report(error: Exception) -> int:
 
     if isinstance(error, StudioError):
         shown = error
-        code = _SOME_FAILED if isinstance(error, StoppedError) else _BAD_INPUT
+        code = SOME_FAILED if isinstance(error, StoppedError) else BAD_INPUT
     else:
-        code = _SOME_FAILED
+        code = SOME_FAILED
         shown = StudioError(
             f"Something unforeseen happened: {type(error).__name__}: {error}",
             remedy="Run the same with llm-tool --debug … and report what it prints.",
@@ -131,7 +106,7 @@ def studio(
         numbered=numbered,
     )
     if not all_done:
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -143,198 +118,11 @@ def demo(
 ) -> None:
     """Do the main job on the embedded data and model, with no questions."""
     settings = {"mode": "quick", "epochs": 2, "logs_dir": logs_dir, "models_dir": models_dir}
-    _run({key: value for key, value in settings.items() if value}, dry_run, as_json)
+    training.run({key: value for key, value in settings.items() if value}, dry_run, as_json)
 
 
-@app.command()
-def train(
-    mode: Annotated[str, typer.Argument(help=f"How to train: {', '.join(MODES)}.")],
-    data: Annotated[
-        str | None,
-        typer.Argument(help="The table, in any usual format; `demo`: the embedded one."),
-    ] = None,
-    text_column: TextColumn = None,
-    label: Labels = None,
-    language_column: LanguageColumn = None,
-    id_column: IdColumn = None,
-    group_column: GroupColumn = None,
-    split_column: SplitColumn = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Cross-validate: train each task so many times.")
-    ] = None,
-    scheme: Scheme = None,
-    key_column: KeyColumn = None,
-    value_column: ValueColumn = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    sheet: Sheet = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Hub id, folder or `embedded`; or LANG=MODEL. Repeat for several.",
-        ),
-    ] = None,
-    languages: Annotated[
-        str | None, typer.Option(help="One model per-language, or one multilingual.")
-    ] = None,
-    multi_class: Annotated[
-        list[str] | None,
-        typer.Option(help="Label column that one model learns whole; repeat for more."),
-    ] = None,
-    one_vs_all: Annotated[
-        list[str] | None,
-        typer.Option(help="Label column with a yes-or-no model for each value; repeat for more."),
-    ] = None,
-    shared_encoder: Annotated[
-        bool | None,
-        typer.Option(
-            "--shared-encoder/--no-shared-encoder",
-            help="One network for all yes-or-no labels, in place of one each.",
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training texts.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts per optimiser step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    max_length: MaxLength = None,
-    monitor: Annotated[
-        str | None, typer.Option(help="f1_macro, f1_weighted, accuracy or val_loss.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better one.")
-    ] = None,
-    reinforced: Annotated[
-        bool | None,
-        typer.Option(
-            "--reinforced/--no-reinforced", help="After training, work on the weak classes."
-        ),
-    ] = None,
-    long_documents: LongDocuments = None,
-    workers: Annotated[int | None, typer.Option(help="Jobs trained at the same time.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of split and training.")] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Train once with each of these seeds, as 1,2,3.")
-    ] = None,
-    logs_dir: LogsDir = None,
-    models_dir: ModelsDir = None,
-    session_id: Annotated[str | None, typer.Option(help="Add to this session.")] = None,
-    config: ConfigFile = None,
-    save_config: Annotated[
-        Path | None, typer.Option(help="Write the settings to this YAML file, for --config.")
-    ] = None,
-    assignments: Assignments = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Train without questions. What is not given is guessed or derived, and shown."""
-    given = dict(locals())
-    from llm_tool.errors import nearest
-
-    if mode not in MODES:
-        raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, MODES))
-    layers = _layers(config, assignments)
-    layers |= _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
-    _run(layers, dry_run, as_json, save_config)
-
-
-@app.command()
-def check(
-    data: Annotated[str, typer.Argument(help="The table of texts; `demo`: the embedded one.")],
-    text_column: TextColumn = None,
-    label: Labels = None,
-    language_column: LanguageColumn = None,
-    id_column: IdColumn = None,
-    group_column: GroupColumn = None,
-    split_column: SplitColumn = None,
-    scheme: Scheme = None,
-    key_column: KeyColumn = None,
-    value_column: ValueColumn = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    sheet: Sheet = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Whose tokens texts are counted in; repeat."),
-    ] = None,
-    max_length: MaxLength = None,
-    long_documents: LongDocuments = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    save: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write the report to stdout as one JSON object.")
-    ] = False,
-) -> None:
-    """Look at data before training: what is in them, what is odd, what a run does about it."""
-    given = dict(locals())
-    from llm_tool.config import make_config
-    from llm_tool.studio.check import check as look_at
-    from llm_tool.studio.check import save_report, show_report
-    from llm_tool.studio.theme import make_console
-
-    settings: dict[str, Any] = {"mode": "hybrid"} | _layers(config, assignments)
-    settings |= _given(given, {"config", "assignments", "save", "as_json"})
-    report = look_at(make_config(settings), make_console(stderr=True))
-    if save is not None:
-        save_report(save, report)
-    if as_json:
-        sys.stdout.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
-    else:
-        show_report(make_console(), report)
-    if report.refused:
-        raise typer.Exit(_BAD_INPUT)
-
-
-def _layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
-    """Return the settings of a file, and those that were assigned one by one."""
-    from llm_tool.config_files import parse_assignment, read_config
-
-    layers: dict[str, Any] = read_config(config) if config else {}
-    for assignment in assignments or ():
-        layers |= parse_assignment(assignment)
-    return layers
-
-
-def _given(parameters: dict[str, Any], others: set[str]) -> dict[str, Any]:
-    """Return the parameters of a command that were given, without those that are no settings."""
-    return {k: v for k, v in parameters.items() if k not in others and v not in (None, [])}
-
-
-def _run(
-    settings: dict[str, Any], dry_run: bool, as_json: bool, save_config: Path | None = None
-) -> None:
-    """Plan, show the plan, and train unless it is a dry run."""
-    from llm_tool.config import make_config
-    from llm_tool.config_files import write_config
-    from llm_tool.logs.session import Session
-    from llm_tool.modes.planning import prepare
-    from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import execute, measure, reading
-    from llm_tool.studio.theme import make_console
-
-    talk, out = make_console(stderr=True), make_console()
-    config = make_config(settings)
-    session = Session(config.logs_dir, config.session_id)
-    with reading(talk) as on_progress:
-        dataset, plan = prepare(config, on_progress)
-    if save_config is not None:
-        write_config(config, save_config)
-    if dry_run:
-        estimate = measure(plan, dataset, config, talk=talk)
-        show_plan(talk if as_json else out, plan, config, dataset, estimate)
-        if as_json:
-            from llm_tool.events import RunStarted, to_json
-
-            models = str(Path(config.models_dir) / session.id)
-            started = RunStarted(session.id, plan.mode, str(session.folder), models, plan.jobs)
-            sys.stdout.write(f"{to_json(started)}\n{to_json(estimate)}\n")
-        return
-    show_plan(talk, plan, config, dataset)
-    outcome = execute(plan, dataset, config, session, talk=talk, out=out, as_json=as_json)
-    if outcome.failed:
-        raise typer.Exit(_SOME_FAILED)
+app.command()(training.train)
+app.command()(training.check)
 
 
 @app.command()
@@ -351,7 +139,7 @@ def resume(
     session = Session(logs_dir or LOGS_DIR, session_id)
     talk, out = make_console(stderr=True), make_console()
     if not resume_session(session, talk=talk, out=out, as_json=as_json):
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -382,7 +170,7 @@ def doctor(logs_dir: LogsDir = None, models_dir: ModelsDir = None) -> None:
 
     sound = examine(make_console(), [logs_dir or "training_logs", models_dir or "models"])
     if not sound:
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 def main() -> None:
@@ -391,4 +179,4 @@ def main() -> None:
         with stoppable():
             app()
     except KeyboardInterrupt:  # before there was a command, or after it
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llm_tool.events import EpochEnded, Event, JobEnded, JobStarted, from_json, to_json
+from llm_tool.events import (
+    EpochEnded,
+    Event,
+    JobEnded,
+    JobEvent,
+    JobFailed,
+    JobStarted,
+    from_json,
+    to_json,
+)
 from llm_tool.logs.files import append as append_bytes
 from llm_tool.plan import Job
 
@@ -16,11 +25,13 @@ JOURNAL = "journal.jsonl"
 
 @dataclass
 class JobRecord:
-    """What a journal says of its job so far."""
+    """What a journal says of its job so far; ``started`` and ``failed`` are the last attempt's."""
 
     job: Job
     epochs: list[EpochEnded] = field(default_factory=list)
     ended: JobEnded | None = None
+    started: JobStarted | None = None
+    failed: JobFailed | None = None
 
     @property
     def best(self) -> EpochEnded | None:
@@ -31,11 +42,13 @@ class JobRecord:
         """Take in one event of the job; a new attempt takes back what it does not go on from."""
         if isinstance(event, JobStarted):
             self.epochs = [one for one in self.epochs if one.epoch <= event.resumed_from]
-            self.ended = None
+            self.started, self.ended, self.failed = event, None, None
         elif isinstance(event, EpochEnded):
             self.epochs.append(event)
         elif isinstance(event, JobEnded):
             self.ended = event
+        elif isinstance(event, JobFailed):
+            self.failed = event
 
 
 def append(run_folder: Path, event: Event) -> None:
@@ -74,11 +87,16 @@ def read_records(category_folder: Path) -> dict[str, JobRecord]:
 
 def read_record(path: Path) -> JobRecord | None:
     """Return what a journal says of its job; ``None`` when it never had an epoch."""
+    record = read_attempts(path)
+    return record if record and (record.epochs or record.ended) else None
+
+
+def read_attempts(path: Path) -> JobRecord | None:
+    """Return what a journal says of its job, though it had no epoch; ``None`` when it is empty."""
     record: JobRecord | None = None
     for event in read_events(path):
-        if record is None and isinstance(event, EpochEnded | JobEnded):
-            record = JobRecord(event.job)
-        if record is not None:
+        if isinstance(event, JobEvent):
+            record = record or JobRecord(event.job)
             record.add(event)
     return record
 

@@ -1,0 +1,1 @@
+"""Apply saved models to texts that nobody labelled."""
