@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pyte
 
+# Seconds that a question or an end may take on a machine that does other things too.
+PATIENCE = 90
 ENTER, ESC, DOWN, UP, SPACE, CTRL_C = "\r", "\x1b", "\x1b[B", "\x1b[A", " ", "\x03"
 
 
@@ -90,7 +92,7 @@ class Terminal:
         ]
         return "\n".join([*above, *(line.rstrip() for line in self.screen.display)])
 
-    def wait_for(self, text: str, seconds: float = 30, after: str = "") -> str:
+    def wait_for(self, text: str, seconds: float = PATIENCE, after: str = "") -> str:
         """Return the whole text once it has ``text`` (below the last ``after``).
 
         Raises:
@@ -104,7 +106,7 @@ class Terminal:
                 return seen
         raise AssertionError(f"{text!r} did not come within {seconds} s:\n{self.text()}")
 
-    def wait_for_question(self, question: str, seconds: float = 30) -> None:
+    def wait_for_question(self, question: str, seconds: float = PATIENCE) -> None:
         """Wait until a question is the last one asked: it may stand further up, answered.
 
         Raises:
@@ -124,13 +126,13 @@ class Terminal:
             os.write(self._terminal, key.encode())
             self.read(0.08)
 
-    def answer(self, question: str, *keys: str, seconds: float = 30) -> None:
+    def answer(self, question: str, *keys: str, seconds: float = PATIENCE) -> None:
         """Wait for a question and answer it with keys and Enter."""
         self.wait_for_question(question, seconds)
         self.read(0.1)
         self.press(*keys, ENTER)
 
-    def exit_code(self, seconds: float = 30) -> int:
+    def exit_code(self, seconds: float = PATIENCE) -> int:
         """Return the command's exit code once it has ended."""
         end = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < end:
