@@ -70,6 +70,11 @@ class Warmup:
         self._hub.wait()
         return self._hub_answers
 
+    def settle(self) -> None:
+        """Return when nothing is being loaded; what has not begun does not begin."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     def wait(self) -> None:
         """Return when models can be trained."""
         self.start()
