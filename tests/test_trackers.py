@@ -8,6 +8,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from llm_tool.logs.categories import assign_folders
 from llm_tool.modes.planning import prepare
 from llm_tool.plan import Job, Task
 from llm_tool.studio.runs import execute
-from llm_tool.trackers import look_commands
+from llm_tool.trackers import look_commands, mlflow_store
 from llm_tool.trackers.mlflow_store import metric_names
 from llm_tool.trackers.tracking import Store, Tracking
 from tests.conftest import tweets_csv
@@ -32,6 +33,10 @@ from tests.test_events import made_end, made_epoch, made_job
 
 TRACKERS = ("tensorboard", "mlflow", "trackio")
 SESSION = "20260101_000000"
+PACKAGES = ("tensorboard", "mlflow", "sqlalchemy", "alembic", "trackio")
+pytestmark = pytest.mark.skipif(
+    not all(map(find_spec, PACKAGES)), reason="the extras of the trackers are not installed"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +197,8 @@ def test_the_logs_folder_lists_its_sessions_beside_the_databases(trained: Path) 
     from llm_tool.logs.overview import list_sessions
 
     assert [one.id for one in list_sessions(trained)] == [SESSION]
-    assert {one.name for one in trained.iterdir()} == {SESSION, "mlflow.db", "trackio"}
+    names = {one.name for one in trained.iterdir() if not one.name.startswith(".")}
+    assert names == {SESSION, "mlflow.db", "trackio"}
 
 
 def test_the_run_remembers_its_trackers_and_the_command_names_them(trained: Path) -> None:
@@ -306,6 +312,19 @@ def test_names_and_numbers_of_any_kind_are_taken(session: Session, name: str) ->
 def test_names_that_mlflow_does_not_take_stay_apart() -> None:
     names = metric_names(dict.fromkeys(["f1/a?", "f1/a!", "f1/..", "f1/a/b", "val_loss"], 0.0))
     assert names == ["f1/a_", "f1/a_ 2", "f1/_", "f1/a_b", "val_loss"]
+
+
+def test_a_database_that_is_stopped_while_it_is_made_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(database: Path) -> None:
+        database.write_bytes(b"half a database")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow_store, "_client_of", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _ = mlflow_store.MlflowStore(tmp_path)._client
+    assert [one.name for one in tmp_path.iterdir()] == [".mlflow.db.lock"]
 
 
 class _Broken(Store):

@@ -174,7 +174,7 @@ def execute(
     outcome = run_plan(plan, dataset, config, session, *observers, resume=resume)
     if not as_json:
         for name, look in look_commands(config, session).items():
-            out.print(Text(f"  {name}  {visible(look)}"), soft_wrap=True)
+            out.print(Text(f"  {name:11}  {visible(look)}"), soft_wrap=True)
     return outcome
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 import time
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from llm_tool.events import Status
+from llm_tool.logs.files import whole
 from llm_tool.trackers.tracking import Metrics, TrackedRun
 
 if TYPE_CHECKING:
@@ -36,14 +42,11 @@ class MlflowStore:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is loaded
-        for name in ("mlflow", "alembic"):  # what they do to a new database is no news
-            logging.getLogger(name).setLevel(logging.WARNING)
-        from mlflow import MlflowClient
-
         self._folder.mkdir(parents=True, exist_ok=True)
-        store = f"sqlite:///{(self._folder / DATABASE).as_posix()}"
-        return MlflowClient(tracking_uri=store, registry_uri=store)
+        with FileLock(self._folder / f".{DATABASE}.lock"):
+            if not (self._folder / DATABASE).exists():
+                _create(self._folder / DATABASE)
+        return _client_of(self._folder / DATABASE)
 
     def _experiment(self, run: TrackedRun) -> str:
         place = run.session_id, run.category
@@ -88,6 +91,38 @@ class MlflowStore:
             self.log(run, int(metrics.get("best_epoch", 0)), metrics)
         own = self._runs.pop((run.category, run.job_id))
         self._client.set_terminated(own, _STATUSES[status])
+
+
+def _client_of(database: Path) -> MlflowClient:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is loaded
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # what they do to a new database is no news
+        logging.getLogger(name).setLevel(logging.WARNING)
+    store = f"sqlite:///{database.as_posix()}"
+    return MlflowClient(tracking_uri=store, registry_uri=store)
+
+
+def _create(database: Path) -> None:
+    """Make a new database, whole or not at all.
+
+    MLflow makes one in a hundred steps and waits for the disk after each, which can take half a
+    minute: here the disk is waited for once.
+    """
+    from sqlalchemy import Engine, event
+
+    def hurry(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder, whole(database) as new:
+            _client_of(Path(folder) / DATABASE)
+            source, target = sqlite3.connect(Path(folder) / DATABASE), sqlite3.connect(new)
+            with closing(source), closing(target):
+                source.backup(target)
+    finally:
+        event.remove(Engine, "connect", hurry)
 
 
 def metric_names(metrics: Metrics) -> list[str]:

@@ -102,8 +102,9 @@ class Tracking:
         name = " ".join(filter(None, (job.name, job.model_name, job.language, f"seed {job.seed}")))
         settings = {k: _text(v) for k, v in self._settings.items()} | job_settings(job, started)
         run = TrackedRun(self._session.id, category, job.id, name, settings)
-        self._open[category, job.id] = run
+        self._open.pop((category, job.id), None)
         self._store.begin(run)
+        self._open[category, job.id] = run  # not before: Ctrl-C can come in the midst of it
         if started is not None and started.resumed_from:
             (record,) = self._session.records(job)
             for epoch in record.epochs if record else ():
