@@ -294,6 +294,8 @@ def test_what_failed_is_shown_with_its_reason(tmp_path: Path) -> None:
     text = shown(*open_session(tmp_path, FINISHED))
     assert r"✗ j0001: the [red]disk burnt\x1b[0m in /tmp" in text
     assert "failed, 0 of 1 jobs done" in text
+    command = f"llm-tool resume {FINISHED} --logs-dir {tmp_path}"
+    assert f"go on     {command}\n" in text  # in one line, to be copied
 
 
 def test_an_opened_session_is_one_line_of_json(

@@ -11,6 +11,7 @@ from rich.text import Text
 from llm_tool.errors import StudioError, nearest
 from llm_tool.events import EpochEnded, Scores
 from llm_tool.logs.archive import Archive, Training
+from llm_tool.logs.session import Session
 from llm_tool.logs.summary import duration, long_texts, test_score
 from llm_tool.studio.curves import MARKS, Curve, Figure, draw
 from llm_tool.studio.score_tables import show_classes, show_confusion, show_languages
@@ -102,6 +103,9 @@ def show_configured(console: Console, archive: Archive) -> None:
     jobs = {training.job.id for training in archive.trainings}
     undone = {training.job.id for training in archive.trainings if training.ended is None}
     console.print(Text(f"{archive.status}, {len(jobs - undone)} of {len(jobs)} jobs done"))
+    if archive.status in ("interrupted", "failed"):
+        command = visible(Session(archive.folder.parent, archive.id).resume_command)
+        console.print(Text.assemble(("go on     ", QUIET), command), soft_wrap=True)
     _line(console, "started", when(facts.get("started")))
     _line(console, "ended", when(facts.get("ended")))
     _line(console, "host", str(facts.get("host", "")))
@@ -228,13 +232,12 @@ def _best_epoch(training: Training) -> EpochEnded | None:
 def _overlay(console: Console, trainings: Sequence[Training]) -> None:
     """Print the validation curves of several trainings, the best ones where there are many."""
     shown = list(zip(MARKS, trainings, strict=False))
+    best_last = shown[::-1]  # it is drawn over the others
+    losses = [_curve(mark, one.epochs, "val_loss") for mark, one in best_last]
+    scores = [_curve(mark, one.epochs, "f1_macro") for mark, one in best_last]
     figures = [
-        Figure("validation loss", [_curve(mark, one.epochs, "val_loss") for mark, one in shown]),
-        Figure(
-            "validation macro F1",
-            [_curve(mark, one.epochs, "f1_macro") for mark, one in shown],
-            share=True,
-        ),
+        Figure("validation loss", losses),
+        Figure("validation macro F1", scores, share=True),
     ]
     _show(console, figures)
     for mark, one in shown:
@@ -244,7 +247,7 @@ def _overlay(console: Console, trainings: Sequence[Training]) -> None:
     if len(trainings) > len(shown):
         left = len(trainings) - len(shown)
         console.print(Text(f"  and {left} more with lower scores, not drawn"), style=QUIET)
-    console.print(Text("  Where marks meet, the one further down is seen."), style=QUIET)
+    console.print(Text("  Where marks meet, the one further up in this list is seen."), style=QUIET)
 
 
 def show_training(console: Console, training: Training) -> None:
@@ -283,7 +286,8 @@ def _own_curves(console: Console, training: Training) -> None:
     )
     score = _curve(MARKS[1], training.epochs, "f1_macro")
     _show(console, [Figure("loss", [train, val]), Figure("macro F1", [score], share=True)])
-    console.print(Text(f"  {MARKS[0]} train   {MARKS[1]} validation"))
+    said = f"  {MARKS[0]} train   {MARKS[1]} validation, seen where both meet"
+    console.print(Text(said))
     for name, curve in (("train", train), ("validation", val)):
         if curve.undefined:
             epochs = ", ".join(map(str, curve.undefined))
