@@ -215,13 +215,16 @@ class RunConfig(TrainingSettings):
         ge=1,
         description="Jobs trained at the same time. Default: by the plan, cores, memory and GPUs.",
     )
+    tracker: tuple[Literal["tensorboard", "mlflow", "trackio"], ...] = Field(
+        (), description="Experiment trackers that are told every epoch, in local folders."
+    )
     logs_dir: str = Field("training_logs", description="Folder of the logs.")
     models_dir: str = Field("models", description="Folder of the trained models.")
     session_id: str | None = Field(
         None, description="Add to this session. Default: a new one, named by date and time."
     )
 
-    @field_validator("label", "model", "multi_class", "one_vs_all", mode="before")
+    @field_validator("label", "model", "multi_class", "one_vs_all", "tracker", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -343,6 +346,7 @@ FLAGS = {
     "threads": "--threads",
     "seed": "--seed",
     "seeds": "--seeds",
+    "tracker": "--tracker",
     "logs_dir": "--logs-dir",
     "models_dir": "--models-dir",
     "session_id": "--session-id",

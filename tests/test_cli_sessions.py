@@ -36,9 +36,26 @@ def test_sessions_are_listed_with_how_they_stand_and_how_to_go_on(failed: Path) 
 
     assert listed.returncode == 0
     title, row, hint = listed.stdout.splitlines()
-    assert title.split() == ["session", "status", "jobs", "done", "modes", "data"]
-    assert row.split() == [FIRST, "failed", "1", "of", "2", "benchmark", "tweets.csv"]
+    about, best = (
+        ["session", "status", "jobs", "done", "modes", "data"],
+        ["best", "val", "macro", "F1"],
+    )
+    assert title.split() == [*about, *best]
+    *words, score = row.split()
+    assert words == [FIRST, "failed", "1", "of", "2", "benchmark", "tweets.csv", "sentiment"]
+    assert 0 < float(score) <= 1
     assert hint == f"Go on with one: llm-tool resume {FIRST}"
+
+
+def test_a_session_is_opened_by_its_id(failed: Path) -> None:
+    opened = runner(failed)("sessions", FIRST)
+
+    assert opened.returncode == 0, opened.stderr
+    assert f" Session {FIRST} " in opened.stdout
+    assert "j0001 ★" in opened.stdout
+    assert "✗ j0002: " in opened.stdout
+    assert "Confusion matrix" in opened.stdout
+    assert "\x1b" not in opened.stdout
 
 
 def test_without_sessions_that_is_said(run: Run) -> None:
@@ -58,11 +75,11 @@ def test_repairing_says_what_it_wrote(failed: Path) -> None:
     assert again.stdout == "Every training.csv and best.csv was as its journals say.\n"
 
 
-@pytest.mark.parametrize("words", [["resume", FIRST], ["sessions", "--repair", FIRST]])
+@pytest.mark.parametrize("words", ["resume", "sessions --repair", "sessions"])
 def test_a_session_that_is_not_there_is_an_error_and_makes_no_folder(
-    run: Run, tmp_path: Path, words: list[str]
+    run: Run, tmp_path: Path, words: str
 ) -> None:
-    done = run(*words)
+    done = run(*words.split(), FIRST)
 
     assert done.returncode == 2
     assert "There is no such session." in done.stderr

@@ -16,6 +16,7 @@ from llm_tool import __version__
 from llm_tool.cli import training
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
+from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
 
@@ -142,24 +143,7 @@ def resume(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command()
-def sessions(
-    logs_dir: LogsDir = None,
-    repair: Annotated[
-        str | None,
-        typer.Option(metavar="SESSION", help="Write this session's CSVs anew from its journals."),
-    ] = None,
-) -> None:
-    """List the sessions and how they stand."""
-    from llm_tool.logs.session import LOGS_DIR
-    from llm_tool.studio.sessions import repair_session, show_sessions
-    from llm_tool.studio.theme import make_console
-
-    folder = logs_dir or LOGS_DIR
-    if repair is not None:
-        repair_session(make_console(), folder, repair)
-    else:
-        show_sessions(make_console(), folder)
+app.command()(sessions)
 
 
 @app.command()

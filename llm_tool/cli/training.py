@@ -107,6 +107,10 @@ def train(
     seeds: Annotated[
         str | None, typer.Option(help="Train once with each of these seeds, as 1,2,3.")
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="Also tell tensorboard, mlflow or trackio; repeat for several."),
+    ] = None,
     logs_dir: LogsDir = None,
     models_dir: ModelsDir = None,
     session_id: Annotated[str | None, typer.Option(help="Add to this session.")] = None,
@@ -202,9 +206,11 @@ def run(
     from llm_tool.studio.panels import show_plan
     from llm_tool.studio.runs import execute, measure, reading
     from llm_tool.studio.theme import make_console
+    from llm_tool.trackers import check_trackers
 
     talk, out = make_console(stderr=True), make_console()
     config = make_config(settings)
+    check_trackers(config.tracker)
     session = Session(config.logs_dir, config.session_id)
     with reading(talk) as on_progress:
         dataset, plan = prepare(config, on_progress)

@@ -8,7 +8,8 @@ from typing import Any
 from llm_tool.logs.files import unique_name
 from llm_tool.plan import Task
 
-_FILES = ("session.json", "jobs.jsonl", ".lock")  # what else there is in a session's folder
+# What else there is in a session's folder.
+_FILES = ("session.json", "jobs.jsonl", ".lock", "tensorboard")
 
 
 def assign_folders(known: list[dict[str, str]], tasks: Iterable[Task]) -> list[dict[str, str]]:

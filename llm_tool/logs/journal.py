@@ -21,6 +21,10 @@ from llm_tool.logs.files import append as append_bytes
 from llm_tool.plan import Job
 
 JOURNAL = "journal.jsonl"
+# How a line ends: ``to_json`` writes the name of the event last.
+_ENDED = b'"event":"job_ended"}\n'
+_UNDER_WAY = (b'"event":"job_started"}\n', b'"event":"epoch_ended"}\n')
+_TAIL = 40  # bytes, longer than each of these
 
 
 @dataclass
@@ -99,6 +103,20 @@ def read_attempts(path: Path) -> JobRecord | None:
             record = record or JobRecord(event.job)
             record.add(event)
     return record
+
+
+def is_ended(path: Path) -> bool:
+    """Tell whether a journal says that its job is done, from its last bytes where they tell."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        last = file.read()
+    if last.endswith(_ENDED):
+        return True
+    if last.endswith(_UNDER_WAY):
+        return False
+    record = read_attempts(path)
+    return record is not None and record.ended is not None
 
 
 def job_number(job_id: str) -> int:

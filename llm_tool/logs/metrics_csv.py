@@ -11,7 +11,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -270,6 +270,28 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
     for name in frame.columns.intersection(list(text)):
         frame[name] = frame[name].map(_original)
     return frame
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of some columns of a training.csv or best.csv, row by row, without pandas.
+
+    Every cell is text, as the user wrote it; an empty one is a number that is not defined.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A column is not there, or a row is not whole.
+        csv.Error: It is no such table.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        for _ in range(COMMENT_LINES):
+            file.readline()
+        rows = csv.reader(file)
+        titles = next(rows, [])
+        places = [titles.index(name) for name in names]
+        for row in rows:
+            if len(row) != len(titles):
+                raise ValueError("a row is not whole")
+            yield tuple(str(_original(row[place])) for place in places)
 
 
 def _header_of(path: str | Path) -> list[str]:

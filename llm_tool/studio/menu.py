@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT, _RESUME = "quit", "resume"
+_QUIT, _RESUME, _SESSIONS = "quit", "resume", "sessions"
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -50,6 +50,9 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         chosen = studio.asker.choose("What would you like to do?", _options(), default="quick")
         if chosen in (_QUIT, BACK):
             return studio.all_done
+        if chosen == _SESSIONS:
+            studio.look_into_sessions()
+            continue
         studio.warmup.start()
         if chosen == _RESUME:
             studio.resume()
@@ -109,6 +112,12 @@ class _Studio:
             return
         self.all_done = self.all_done and done
         self.console.print()
+
+    def look_into_sessions(self) -> None:
+        """Show sessions, as the user chooses them."""
+        from llm_tool.studio.browse import Browser
+
+        Browser(self.console, self.asker, self.session.logs_dir, self.warmup).run()
 
     def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
@@ -175,7 +184,11 @@ def _banner(console: Console, session: Session) -> None:
 
 def _options() -> list[tuple[str, str] | None]:
     modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    return [*modes, None, ("Resume      an interrupted session", _RESUME), ("Quit", _QUIT)]
+    others = [
+        ("Resume      an interrupted session", _RESUME),
+        ("Sessions    what was trained, and how well", _SESSIONS),
+    ]
+    return [*modes, None, *others, ("Quit", _QUIT)]
 
 
 def _about(session: Overview) -> str:

@@ -17,6 +17,7 @@ from llm_tool.logs.summary import PlainSummary
 from llm_tool.studio.display import ResultDisplay, RunDisplay
 from llm_tool.studio.theme import QUIET, WARN
 from llm_tool.text import visible
+from llm_tool.trackers import look_commands, make_trackers
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -69,6 +70,11 @@ class Warmup:
         self.start()
         self._hub.wait()
         return self._hub_answers
+
+    def settle(self) -> None:
+        """Return when nothing is being loaded; what has not begun does not begin."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def wait(self) -> None:
         """Return when models can be trained."""
@@ -164,7 +170,12 @@ def execute(
         from llm_tool.execution.local import run_plan
     observers: list[Observer] = [RunDisplay(talk) if talk.is_terminal else PlainSummary()]
     observers.append(_json_lines if as_json else ResultDisplay(out))
-    return run_plan(plan, dataset, config, session, *observers, resume=resume)
+    observers += make_trackers(config, session)
+    outcome = run_plan(plan, dataset, config, session, *observers, resume=resume)
+    if not as_json:
+        for name, look in look_commands(config, session).items():
+            out.print(Text(f"  {name:11}  {visible(look)}"), soft_wrap=True)
+    return outcome
 
 
 def resume_session(
