@@ -9,6 +9,7 @@ from typing import Literal
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, LabelKey
 from llm_tool.errors import StudioError, nearest
+from llm_tool.modes.curve import at_shares
 from llm_tool.modes.labels import one_vs_all_tasks
 from llm_tool.modes.planned import Planned, accounts
 from llm_tool.modes.scopes import Scope, model_scopes
@@ -39,6 +40,8 @@ def build_plan(
     rivals: bool = False,
 ) -> Plan:
     """Return the plan of a run: for each task, a job for each model scope, seed and fold.
+
+    With a learning curve also one for each share of the training rows.
 
     Args:
         config: Models, seeds, folds, and strategies that the user chose for some columns.
@@ -71,8 +74,10 @@ def build_plan(
         )
     notes += _noted(planned)
     notes += _unused(config, dataset, chosen)
-    jobs, parts = zip(*every, strict=True)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
+    if config.learning_curve:
+        every = list(at_shares(every, dataset, config, merged))
+    jobs, parts = zip(*every, strict=True)
     return Plan(
         config.mode,
         jobs,

@@ -80,7 +80,7 @@ class _Studio:
                 return
             from llm_tool.studio.ask_data import ask_labels
 
-            repeats = ("seeds", "folds")  # they were for choosing
+            repeats = ("seeds", "folds", "learning_curve")  # they were for choosing
             kept = {k: v for k, v in draft.settings.items() if k not in repeats}
             draft.settings = {**kept, "mode": "hybrid", "model": models}
             self._train(set_up(draft, ask_labels))

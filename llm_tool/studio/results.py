@@ -13,6 +13,7 @@ from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
 from llm_tool.logs.summary import duration, test_score
 from llm_tool.plan import distinct_names
 from llm_tool.studio.epochs import short_duration
+from llm_tool.studio.learning_curve import show_run_curves
 from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
 from llm_tool.text import visible
 
@@ -28,11 +29,13 @@ def show_result(
     if done and run.mode == "benchmark":
         for ranking in rank(done):
             show_ranking(console, ranking)
+    show_run_curves(console, run)
     rule(console, "Result")
-    if any(result.job.fold for result in done):
-        _fold_table(console, done)
-    elif done:
-        _result_table(console, done)
+    whole = [result for result in done if not result.job.is_partial]
+    if any(result.job.fold for result in whole):
+        _fold_table(console, whole)
+    elif whole:
+        _result_table(console, whole)
     mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
     status = "" if ended.status == "done" else f", {ended.status}"
     said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
