@@ -59,8 +59,9 @@ class LabelErrors:
     """The rows of a category that are probably coded wrongly, the worst first.
 
     Of its ``rows`` so many were ``looked_at``: those that some training did not learn from, of
-    these ``validation`` ones that chose the epoch. ``noise`` is the share of all labels that
-    confident learning takes for wrong. ``models`` are those whose probabilities, of so many
+    these ``validation`` ones that chose the epoch. ``agreed`` is the share of them whose label is
+    the most probable one, ``noise`` the share of wrong labels that confident learning estimates,
+    which weak models make too large. ``models`` are those whose probabilities, of so many
     ``trainings``, were averaged. ``has_texts``: the file is as it was.
     """
 
@@ -71,6 +72,7 @@ class LabelErrors:
     rows: int
     looked_at: int
     validation: int
+    agreed: float
     noise: float
     suspects: tuple[Suspect, ...]
     has_texts: bool
@@ -195,6 +197,7 @@ def _found(trainings: Sequence[Training], table: pd.DataFrame, texts: _Texts | N
         rows=len({row for one in trainings for row in one.split()["row"]}),
         looked_at=len(table),
         validation=int((table["part"] == "validation").sum()),
+        agreed=float((shares.argmax(axis=1) == given).mean()),
         noise=noise,
         suspects=tuple(suspects),
         has_texts=texts is not None,

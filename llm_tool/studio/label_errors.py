@@ -60,7 +60,8 @@ def show_label_errors(console: Console, found: Sequence[LabelErrors], out: Path)
     columns = [
         Column("category", flexible=True),
         Column("judged by", flexible=True),
-        Column("rows looked at", "right"),
+        Column("looked at", "right"),
+        Column("agrees", "right"),
         Column("likely errors", "right"),
         Column("noise", "right"),
     ]
@@ -69,6 +70,7 @@ def show_label_errors(console: Console, found: Sequence[LabelErrors], out: Path)
             one.category,
             ", ".join(one.models),
             f"{one.looked_at:,} of {one.rows:,}",
+            f"{100 * one.agreed:.1f} %",
             f"{len(one.suspects):,}",
             f"{100 * one.noise:.1f} %",
         ]
@@ -99,8 +101,9 @@ def _reading(found: Sequence[LabelErrors]) -> list[str]:
     repeats = max(one.trainings / max(1, one.folds) for one in found)
     judged = "the mean of the trainings" if repeats > 1 else "the training"
     lines.append(
-        f"A row is judged by {judged} that did not learn from it. Noise is the share of all labels "
-        "that is probably wrong, by confident learning."
+        f"A row is judged by {judged} that did not learn from it. Noise, the share of wrong labels "
+        "by confident learning, comes out too large where models are weak: trust the order more "
+        "than the number."
     )
     if not all(one.has_texts for one in found):
         lines.append("The data file is not there as it was: the texts could not be added.")
