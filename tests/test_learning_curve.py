@@ -27,6 +27,7 @@ from llm_tool.analysis.learning_curve import (
 from llm_tool.analysis.ranking import rank, winners
 from llm_tool.config import make_config
 from llm_tool.events import EpochEnded, JobEnded, RunEnded, RunStarted
+from llm_tool.execution.estimate import estimate
 from llm_tool.execution.local import Outcome
 from llm_tool.execution.space import needed
 from llm_tool.logs.archive import Archive, read_session
@@ -171,6 +172,18 @@ def test_disk_is_needed_only_for_the_model_of_all_rows(tiny_bert: Path, tweets: 
     config, _, plan = made(tweets, "quick", **keys, learning_curve=True)
     _, _, whole = made(tweets, "quick", **keys)
     assert needed(plan.jobs, config) == needed(whole.jobs, config)
+
+
+def test_the_estimate_counts_smaller_shares_as_the_shorter_trainings_that_they_are(
+    tiny_bert: Path, tweets: Path
+) -> None:
+    config, dataset, plan = made(
+        tweets, "quick", label="sentiment", model=str(tiny_bert), learning_curve=True, workers=1
+    )
+    taken = estimate(plan, dataset, config)
+    seconds = [one or 0.0 for one in taken.job_seconds]
+    assert 0 < seconds[0] < seconds[1] < seconds[2] < seconds[3]
+    assert taken.seconds == pytest.approx(sum(seconds), abs=seconds[3])
 
 
 def test_only_the_model_of_all_rows_is_saved_under_the_name_it_would_have_alone(

@@ -126,14 +126,15 @@ def test_the_studio_goes_on_with_a_session_that_was_killed(
 
     studio = Terminal([*TOOL, "studio"], folder=tmp_path)
     try:
-        studio.answer("What would you like to do?", UP, UP)  # above the first is the last: Quit
+        # Above the first is the last: Quit, then Recode, then Resume.
+        studio.answer("What would you like to do?", UP, UP, UP)
         studio.wait_for(f"{SESSION}  interrupted, 0 of 1 jobs done  quick, tweets.csv")
         studio.answer("Which session?")
         studio.wait_for("1 of 1 jobs done", 90)
         assert f"goes on after epoch {kept} of an earlier attempt" in studio.text().replace(
             "\n", " "
         )
-        studio.answer("What would you like to do?", UP, UP)
+        studio.answer("What would you like to do?", UP, UP, UP)
         studio.wait_for("No session in training_logs/ is unfinished.")
         studio.answer("What would you like to do?", UP)
         assert studio.exit_code() == 0
