@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
@@ -222,22 +222,45 @@ def macro_f1_draws(
         Shapes (sets,) and (resamples, sets).
     """
     import numpy as np
-    from scipy.sparse import csr_matrix
 
     # Rows that are the same in all that counts are drawn together.
     table, count = np.unique(np.vstack([true, predicted]), axis=1, return_counts=True)
-    true, predicted = table[0], table[1:]
-    size = len(count)
-    own = np.bincount(true, weights=count, minlength=classes)
-    at = np.arange(size + 1)
+    own = np.bincount(table[0], weights=count, minlength=classes).astype(np.float64)
+    scores = _scorer(table[0], table[1:], own)
+    rng = np.random.default_rng(0)
+    blocks = [np.zeros((0, len(predicted)))]
+    height = max(1, _BLOCK // len(count))
+    for begin in range(0, resamples, height):
+        drawn = np.zeros((min(height, resamples - begin), len(count)))
+        for i in np.unique(table[0]):
+            share = count[table[0] == i] / own[i]
+            drawn[:, table[0] == i] = rng.multinomial(int(own[i]), share, size=len(drawn))
+        blocks.append(scores(drawn))
+    exact: Array = scores(count[None].astype(float))[0]
+    return exact, np.concatenate(blocks)
+
+
+def _scorer(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], own: Array
+) -> Callable[[Array], Array]:
+    """Return what gives the macro F1 with rows counted so often: (draws, rows) to (draws, sets).
+
+    Args:
+        true: True classes, shape (rows,).
+        predicted: Predicted classes, shape (sets, rows).
+        own: Rows of each true class, the same in every draw, shape (classes,).
+    """
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    rows, at = len(true), np.arange(len(true) + 1)
 
     def by_class(one: NDArray[np.int64], values: Array) -> csr_matrix:
-        return csr_matrix((values, one, at), shape=(size, classes))
+        return csr_matrix((values, one, at), shape=(rows, len(own)))
 
-    sets = [(by_class(one, np.ones(size)), by_class(one, one == true)) for one in predicted]
+    sets = [(by_class(one, np.ones(rows)), by_class(one, one == true)) for one in predicted]
 
     def scores(drawn: Array) -> Array:
-        """Return the macro F1 with rows counted so often, from (draws, rows) to (draws, sets)."""
         columns = []
         for ones, hits in sets:
             marginals = drawn @ ones + own
@@ -247,17 +270,7 @@ def macro_f1_draws(
             columns.append(f1.sum(axis=1) / (marginals > 0).sum(axis=1))
         return np.stack(columns, axis=1)
 
-    rng = np.random.default_rng(0)
-    blocks = [np.zeros((0, len(predicted)))]
-    height = max(1, _BLOCK // size)
-    for begin in range(0, resamples, height):
-        drawn = np.zeros((min(height, resamples - begin), size))
-        for i in np.unique(true):
-            share = count[true == i] / own[i]
-            drawn[:, true == i] = rng.multinomial(int(own[i]), share, size=len(drawn))
-        blocks.append(scores(drawn))
-    exact: Array = scores(count[None].astype(float))[0]
-    return exact, np.concatenate(blocks)
+    return scores
 
 
 def _last_gain(shares: Sequence[float], scores: Array, draws: Array) -> Gain | None:

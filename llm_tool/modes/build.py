@@ -67,11 +67,7 @@ def build_plan(
         else:
             every += _jobs(planned[-1], config)
     elif config.shared_encoder:
-        raise StudioError(
-            "A shared encoder has nothing to share: no column is trained one-vs-all.",
-            where="--shared-encoder",
-            remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
-        )
+        raise _nothing_shared()
     notes += _noted(planned)
     notes += _unused(config, dataset, chosen)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
@@ -85,6 +81,14 @@ def build_plan(
         tuple(dict.fromkeys(notes)),
         tuple(accounts(planned, dataset)),
         merged,
+    )
+
+
+def _nothing_shared() -> StudioError:
+    return StudioError(
+        "A shared encoder has nothing to share: no column is trained one-vs-all.",
+        where="--shared-encoder",
+        remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
     )
 
 
