@@ -186,6 +186,11 @@ class RunConfig(TrainingSettings):
         ge=2,
         description="Train each task so many times, each time tested on another share of the rows.",
     )
+    learning_curve: bool = Field(
+        False,
+        description="Train also on 25, 50 and 75 % of the training rows, to see whether more "
+        "labels would pay.",
+    )
     near_duplicates: Literal["together", "ignore"] = Field(
         "together",
         description="Texts that are nearly the same stay in one part of the split, or may not.",
@@ -329,6 +334,7 @@ FLAGS = {
     "one_vs_all": "--one-vs-all",
     "shared_encoder": "--shared-encoder",
     "folds": "--folds",
+    "learning_curve": "--learning-curve",
     "encoding": "--encoding",
     "delimiter": "--delimiter",
     "sheet": "--sheet",

@@ -286,6 +286,7 @@ class JobEnded:
     ``test`` are ``None`` when there are no test rows. ``threshold`` is the probability from which
     a binary task says yes, chosen on validation; the test scores use it. ``tokens_per_second`` is
     over all epochs. ``labels`` are the results of a shared encoder's labels, as in ``EpochEnded``.
+    ``saved_model_path`` is empty for a point of a learning curve: see ``save_model``.
     """
 
     job: Job

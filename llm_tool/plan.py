@@ -31,12 +31,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: task x model x language scope x seed x fold.
+    """One training: task x model x language scope x seed x fold x share of the training rows.
 
     ``model`` is what was asked for (hub id, folder, ``embedded``), ``model_name`` the name shown
     and logged. ``language`` is the scope in upper case, ``MULTI`` for several, empty for unknown.
-    ``fold`` is the number of the fold that it is tested on, 0 without cross-validation. ``id`` is
-    given by the session; ``identifier`` is the caller's own name for the job.
+    ``fold`` is the number of the fold that it is tested on, 0 without cross-validation. ``share``
+    is that of its training rows that it learns from, less than all for a point of a learning curve.
+    ``id`` is given by the session; ``identifier`` is the caller's own name for the job.
 
     With a shared encoder one network learns several binary tasks at once: these are ``labels``,
     the network has one output for each, and ``task.classes`` are their names.
@@ -51,6 +52,12 @@ class Job:
     identifier: str = ""
     labels: tuple[Task, ...] = ()
     fold: int = 0
+    share: float = 1.0
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it learns from a part of its training rows, for a learning curve."""
+        return self.share < 1
 
     @property
     def kind(self) -> str:
@@ -68,14 +75,18 @@ class Job:
 
     @property
     def title(self) -> str:
-        """Category, model, scope and fold, as shown above the epoch table."""
+        """Category, model, scope, fold and share, as shown above the epoch table."""
         fold = f"fold {self.fold}" if self.fold else ""
-        return " · ".join(filter(None, (self.task.category, self.model_name, self.language, fold)))
+        share = f"{100 * self.share:.0f} % of the rows" if self.is_partial else ""
+        words = (self.task.category, self.model_name, self.language, fold, share)
+        return " · ".join(filter(None, words))
 
     @property
     def name(self) -> str:
-        """What tables call the job: its identifier, else its id, with its fold."""
-        return (self.identifier or self.id) + (f"-fold{self.fold}" if self.fold else "")
+        """What tables call the job: its identifier, else its id, with its fold and share."""
+        fold = f"-fold{self.fold}" if self.fold else ""
+        share = f"-{self.share:.0%}" if self.is_partial else ""
+        return f"{self.identifier or self.id}{fold}{share}"
 
 
 def distinct_names(tasks: Iterable[Task]) -> dict[Task, str]:

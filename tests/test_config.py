@@ -35,6 +35,7 @@ chosen = st.fixed_dictionaries(
         "validation_share": st.floats(0.01, 0.4),
         "test_share": st.floats(0, 0.4),
         "folds": st.none() | st.integers(3, 9),
+        "learning_curve": st.booleans(),
         "near_duplicates": st.sampled_from(["together", "ignore"]),
         "small_classes": st.sampled_from(["error", "drop", "merge"]),
         "min_per_part": st.integers(1, 9),

@@ -51,12 +51,15 @@ def rank(done: Sequence[JobEnded]) -> list[Ranking]:
 
     By mean validation macro F1 over seeds and folds; over all categories, by their mean.
     A model that lacks results which a rival has comes after those that have all: its mean is over
-    other data. Models of different scopes are never compared, for their rows differ.
+    other data. Models of different scopes are never compared, for their rows differ, and
+    those that learned from a part of their rows, for a learning curve, not at all.
     """
     contests: dict[tuple[str, str, str], list[JobEnded]] = defaultdict(list)
     scopes: dict[str, list[JobEnded]] = defaultdict(list)
     for result in done:
         job = result.job
+        if job.is_partial:
+            continue
         contests[job.task.label_key, job.task.label_value, job.language].append(result)
         scopes[job.language].append(result)
     names = _names([(key, value) for key, value, _ in contests])

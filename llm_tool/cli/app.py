@@ -16,6 +16,7 @@ from llm_tool import __version__
 from llm_tool.cli import training
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
+from llm_tool.cli.label_errors import label_errors
 from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
@@ -124,6 +125,7 @@ def demo(
 
 app.command()(training.train)
 app.command()(training.check)
+app.command()(label_errors)
 
 
 @app.command()

@@ -52,6 +52,13 @@ def train(
     folds: Annotated[
         int | None, typer.Option(help="Cross-validate: train each task so many times.")
     ] = None,
+    learning_curve: Annotated[
+        bool | None,
+        typer.Option(
+            "--learning-curve/--no-learning-curve",
+            help="Train also on 25, 50 and 75 % of the rows: would more labels pay?",
+        ),
+    ] = None,
     scheme: Scheme = None,
     key_column: KeyColumn = None,
     value_column: ValueColumn = None,

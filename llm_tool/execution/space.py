@@ -37,7 +37,8 @@ def needed(jobs: Sequence[Job], config: RunConfig) -> Space:
     """
     sizes = {model: _NUMBER * (parameter_count(model) or 0) for model in {j.model for j in jobs}}
     largest = sorted((sizes[job.model] for job in jobs), reverse=True)[: config.workers or 1]
-    return Space(sum(sizes[job.model] for job in jobs), _CHECKPOINT * sum(largest))
+    saved = [job for job in jobs if not job.is_partial]
+    return Space(sum(sizes[job.model] for job in saved), _CHECKPOINT * sum(largest))
 
 
 def free_space(folder: str | Path) -> int:

@@ -164,9 +164,10 @@ def _epoch_line(event: EpochEnded) -> str:
 def _job_line(event: JobEnded) -> str:
     score = event.best.scores.f1_macro
     test = f"test f1_macro {test_score(event)}" if event.test else "no test rows"
+    saved = f"saved in {visible(event.saved_model_path)}" if event.saved_model_path else "not saved"
     return (
         f"{_title(event.job)}: best epoch {event.best.epoch}, "
-        f"validation f1_macro {score:.3f}, {test}; saved in {visible(event.saved_model_path)}"
+        f"validation f1_macro {score:.3f}, {test}; {saved}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset, LabelKey
 from llm_tool.errors import StudioError, nearest
+from llm_tool.modes.curve import at_shares
 from llm_tool.modes.labels import one_vs_all_tasks
 from llm_tool.modes.planned import Planned, accounts
 from llm_tool.modes.scopes import Scope, model_scopes
@@ -40,6 +41,8 @@ def build_plan(
 ) -> Plan:
     """Return the plan of a run: for each task, a job for each model scope, seed and fold.
 
+    With a learning curve also one for each share of the training rows.
+
     Args:
         config: Models, seeds, folds, and strategies that the user chose for some columns.
         dataset: The rows.
@@ -64,15 +67,13 @@ def build_plan(
         else:
             every += _jobs(planned[-1], config)
     elif config.shared_encoder:
-        raise StudioError(
-            "A shared encoder has nothing to share: no column is trained one-vs-all.",
-            where="--shared-encoder",
-            remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
-        )
+        raise _nothing_shared()
     notes += _noted(planned)
     notes += _unused(config, dataset, chosen)
-    jobs, parts = zip(*every, strict=True)
     merged = {own.tasks[0][0].label_key: own.merged for own in planned if own.merged}
+    if config.learning_curve:
+        every = list(at_shares(every, dataset, config, merged))
+    jobs, parts = zip(*every, strict=True)
     return Plan(
         config.mode,
         jobs,
@@ -80,6 +81,14 @@ def build_plan(
         tuple(dict.fromkeys(notes)),
         tuple(accounts(planned, dataset)),
         merged,
+    )
+
+
+def _nothing_shared() -> StudioError:
+    return StudioError(
+        "A shared encoder has nothing to share: no column is trained one-vs-all.",
+        where="--shared-encoder",
+        remedy="Name one with --one-vs-all COLUMN, or use the mode distributed.",
     )
 
 

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT, _RESUME, _SESSIONS = "quit", "resume", "sessions"
+_QUIT = "quit"
+# What the menu offers beside the run modes.
+_TOOLS = {
+    "resume": "an interrupted session",
+    "sessions": "what was trained, and how well",
+    "recode": "rows that are probably coded wrongly",
+}
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -50,12 +56,9 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         chosen = studio.asker.choose("What would you like to do?", _options(), default="quick")
         if chosen in (_QUIT, BACK):
             return studio.all_done
-        if chosen == _SESSIONS:
-            studio.look_into_sessions()
-            continue
         studio.warmup.start()
-        if chosen == _RESUME:
-            studio.resume()
+        if chosen in _TOOLS:
+            studio.open(chosen)
         else:
             studio.run({"mode": chosen, "logs_dir": logs_dir, "models_dir": models_dir})
 
@@ -83,10 +86,19 @@ class _Studio:
                 return
             from llm_tool.studio.ask_data import ask_labels
 
-            repeats = ("seeds", "folds")  # they were for choosing
+            repeats = ("seeds", "folds", "learning_curve")  # they were for choosing
             kept = {k: v for k, v in draft.settings.items() if k not in repeats}
             draft.settings = {**kept, "mode": "hybrid", "model": models}
             self._train(set_up(draft, ask_labels))
+
+    def open(self, tool: str) -> None:
+        """Open one of the tools that the menu offers beside the run modes."""
+        tools = {
+            "resume": self.resume,
+            "sessions": self.look_into_sessions,
+            "recode": self.recode,
+        }
+        tools[tool]()
 
     def resume(self) -> None:
         """Ask for an interrupted session and go on with it."""
@@ -118,6 +130,13 @@ class _Studio:
         from llm_tool.studio.browse import Browser
 
         Browser(self.console, self.asker, self.session.logs_dir, self.warmup).run()
+
+    def recode(self) -> None:
+        """Look for rows of a session that are probably coded wrongly."""
+        from llm_tool.studio.label_errors import ask_label_errors
+
+        self.warmup.wait_for_tables()
+        ask_label_errors(self.console, self.asker, self.session.logs_dir)
 
     def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
@@ -183,12 +202,11 @@ def _banner(console: Console, session: Session) -> None:
 
 
 def _options() -> list[tuple[str, str] | None]:
-    modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    others = [
-        ("Resume      an interrupted session", _RESUME),
-        ("Sessions    what was trained, and how well", _SESSIONS),
-    ]
-    return [*modes, None, *others, ("Quit", _QUIT)]
+    modes, tools = (
+        [(f"{name.capitalize():11} {summary}", name) for name, summary in table.items()]
+        for table in (MODES, _TOOLS)
+    )
+    return [*modes, None, *tools, ("Quit", _QUIT)]
 
 
 def _about(session: Overview) -> str:

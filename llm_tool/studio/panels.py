@@ -130,6 +130,7 @@ def _plan_table(console: Console, plan: Plan, config: RunConfig) -> None:
         Column("scope"),
         *([Column("seed", "right")] if len(seeds) > 1 else []),
         *([Column("fold", "right")] if config.folds else []),
+        *([Column("share", "right")] if config.learning_curve else []),
         *(Column(part, "right") for part in ("train", "val", "test")),
         Column("epochs", "right"),
     ]
@@ -142,6 +143,7 @@ def _plan_table(console: Console, plan: Plan, config: RunConfig) -> None:
             job.language or "–",
             *([str(job.seed)] if len(seeds) > 1 else []),
             *([str(job.fold)] if config.folds else []),
+            *([f"{100 * job.share:.0f} %"] if config.learning_curve else []),
             *(f"{len(rows):,}" for rows in parts.named().values()),
             str(config.epochs or epochs_for(len(parts.train))),
         ]
@@ -167,6 +169,8 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
         threads = plural(config.threads or 1, "thread")
         at_once = f", {config.workers} at a time with {threads} each"
     yield f"{jobs}, {seeds}{folds}{at_once}."
+    if config.learning_curve:
+        yield "Learning curve: only models that learn from all their rows are saved."
     if config.reinforces:
         yield (
             f"Then {plural(config.reinforced_epochs, 'more epoch')} for classes with a validation "

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from llm_tool.analysis.ranking import Ranking, Standing, over_folds, rank
 from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
+from llm_tool.logs.session import LOGS_DIR
 from llm_tool.logs.summary import duration, test_score
 from llm_tool.plan import distinct_names
 from llm_tool.studio.epochs import short_duration
+from llm_tool.studio.learning_curve import show_run_curves
 from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
-from llm_tool.text import visible
+from llm_tool.text import shell_word, visible
 
 
 def show_result(
@@ -28,11 +31,13 @@ def show_result(
     if done and run.mode == "benchmark":
         for ranking in rank(done):
             show_ranking(console, ranking)
+    show_run_curves(console, run)
     rule(console, "Result")
-    if any(result.job.fold for result in done):
-        _fold_table(console, done)
-    elif done:
-        _result_table(console, done)
+    whole = [result for result in done if not result.job.is_partial]
+    if any(result.job.fold for result in whole):
+        _fold_table(console, whole)
+    elif whole:
+        _result_table(console, whole)
     mark, style = {"done": ("✓", GOOD), "failed": ("✗", BAD)}.get(ended.status, ("■", WARN))
     status = "" if ended.status == "done" else f", {ended.status}"
     said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
@@ -46,9 +51,19 @@ def show_result(
     if done:
         models = f"  models  {visible(run.models_folder)}/(category)/(model)/"
         console.print(Text(models), soft_wrap=True)
+    if any(result.job.fold for result in done):
+        console.print(Text(f"  recode  {visible(_label_errors(run))}"), soft_wrap=True)
     if ended.resume:
         what = "retry" if ended.status == "failed" else "go on"
         console.print(Text(f"  {what:6}  {visible(ended.resume)}", style=STRONG), soft_wrap=True)
+
+
+def _label_errors(run: RunStarted) -> str:
+    """Return the command that looks for rows that are probably coded wrongly."""
+    logs_dir = Path(run.logs_folder).parent
+    where = ["--logs-dir", str(logs_dir)] if logs_dir != Path(LOGS_DIR) else []
+    words = ["llm-tool", "label-errors", run.session_id, *where, "--out", "label-errors.csv"]
+    return " ".join(map(shell_word, words))
 
 
 def _result_table(console: Console, done: Sequence[JobEnded]) -> None:

@@ -106,11 +106,14 @@ def save_model(
 
     A shared encoder is one folder for all its labels, below the name of their columns. The folder
     appears only when it is complete, and never replaces another job's; what an interrupted attempt
-    at this very job left is replaced.
+    at this very job left is replaced. A point of a learning curve is a number, no model to use: of
+    what learned from a part of the rows nothing is saved.
 
     Raises:
         StudioError: The folder cannot be written.
     """
+    if result.job.is_partial:
+        return result
     target = _target(result.job, session, Path(models_dir))
     labels = tuple(replace(own, saved_model_path=str(target)) for own in result.labels)
     result = replace(result, saved_model_path=str(target), labels=labels)
@@ -138,7 +141,8 @@ def _target(job: Job, session: Session, models_dir: Path) -> Path:
     """
     own = _place(job, session)
     number = job_number(job.id)
-    earlier = [_place(other, session) for other in session.jobs()[: number - 1]]
+    saved = [other for other in session.jobs()[: number - 1] if not other.is_partial]
+    earlier = [_place(other, session) for other in saved]
     target = models_dir / session.id / own
     # As file systems see it that do not tell small from capital letters.
     taken = str(own).casefold() in (str(other).casefold() for other in earlier)
