@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llm_tool.analysis.compare_facts import Comparison, Contest, Entry
-from llm_tool.analysis.compare_text import rounded, title
+from llm_tool.analysis.compare_text import more_items, short_p, title
 from llm_tool.text import visible
 from llm_tool.trainers.resampling import Interval
 
@@ -84,20 +84,21 @@ def _row(entry: Entry, languages: Sequence[str], gaps: bool) -> list[str]:
 
 
 def _pairs(contest: Contest, repetitions: int) -> Iterator[str]:
-    head = ["Model", "Other", "Difference {[}95\\,\\%{]}", "$p$", "McNemar $p$", "Items needed"]
+    head = ["Model", "Other", "Difference {[}95\\,\\%{]}", "$p$", "McNemar $p$", "More items"]
     caption = (
         f"{latex_text(title(contest))}: differences in test macro F1 with paired bootstrap "
         f"intervals ({repetitions:,} draws within classes); $p$ of the bootstrap and of McNemar's "
-        "exact test, Holm-corrected for all pairs; test items for 80\\,\\% power where $p > 0.05$."
+        "exact test, Holm-corrected for all pairs; test items that it takes beyond these to tell "
+        "such a difference with 80\\,\\% power."
     )
     rows = [
         [
             latex_text(pair.first),
             latex_text(pair.second),
             _interval(pair.difference),
-            _p(pair.bootstrap_holm),
-            _p(pair.mcnemar_holm),
-            "--" if pair.items_needed is None else f"{rounded(pair.items_needed):,}",
+            latex_text(short_p(pair.bootstrap_holm)),
+            latex_text(short_p(pair.mcnemar_holm)),
+            latex_text(more_items(pair, contest)),
         ]
         for pair in contest.pairs
     ]
@@ -128,7 +129,3 @@ def _interval(interval: Interval) -> str:
 
 def _number(value: float) -> str:
     return f"$-${-value:.3f}" if round(value, 3) < 0 else f"{abs(value):.3f}"
-
-
-def _p(p: float) -> str:
-    return "$<$0.001" if p < 0.001 else f"{p:.3f}"

@@ -32,6 +32,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def short_p(p: float) -> str:
+    """Return a p value as a cell of a table."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def verdict(pair: Pair, contest: Contest) -> str:
     """Return in sentences whether a pair of a contest can be told apart, and what it would take."""
     first, second = visible(pair.first), visible(pair.second)
@@ -71,6 +76,14 @@ def needed(pair: Pair, contest: Contest) -> str:
         f"About {rounded(more):,} more test items would be needed to tell such a difference with "
         "80 % power."
     )
+
+
+def more_items(pair: Pair, contest: Contest) -> str:
+    """Return how many more test items would tell a pair apart, as a cell of a table."""
+    if pair.items_needed is None:
+        return "–"
+    more = pair.items_needed - contest.items
+    return "over a million" if more > _MANY else f"{rounded(more):,}"
 
 
 def rounded(count: int) -> int:

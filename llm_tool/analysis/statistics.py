@@ -5,6 +5,7 @@ The bootstrap is in ``llm_tool.trainers.resampling``.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from math import ceil
 
@@ -30,7 +31,13 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return p values corrected for being so many (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
 
-    return tuple(map(float, multipletests(p_values, method="holm")[1])) if p_values else ()
+    if len(p_values) < 2:
+        return tuple(p_values)
+    gc.freeze()  # multipletests collects garbage, over all objects there are: 0.1 s and more
+    try:
+        return tuple(map(float, multipletests(p_values, method="holm")[1]))
+    finally:
+        gc.unfreeze()
 
 
 def items_needed(
