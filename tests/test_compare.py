@@ -265,7 +265,7 @@ def test_a_model_with_other_settings_is_another_one_and_named_by_them() -> None:
         training(table(TRUE, noisy(TRUE, 0.8, 1)), run="j0001", epochs=3),
         training(table(TRUE, noisy(TRUE, 0.6, 2)), run="j0002", epochs=10),
     )
-    assert {entry.name for entry in contest.entries} == {"a (epochs 3)", "a (epochs 10)"}
+    assert {entry.name for entry in contest.entries} == {"a (epochs=3)", "a (epochs=10)"}
 
 
 def test_models_of_one_name_are_told_apart_by_where_they_come_from() -> None:
@@ -293,15 +293,19 @@ def test_a_training_that_was_done_twice_counts_once_and_one_that_came_out_otherw
 
 def test_what_makes_models_unequal_is_noted() -> None:
     flat = [0.5] * len(TRUE)
-    lacking = replace(training(None, seed=2), category="sentiment")
     answers = [table(TRUE, noisy(TRUE, 0.8, i), good=flat, bad=flat) for i in range(3)]
-    # A training is known by its fold among those of a seed: here one of two folds failed.
-    contest = only(
-        training(answers[0], model="org/a", val=0.9),
-        replace(lacking, job=replace(lacking.job, seed=1, fold=2, model="org/a", model_name="a")),
-        training(answers[1], model="org/b", val=0.5, seed=1),
-        training(answers[2], model="org/b", val=0.5, seed=2),
-    )
+    made = [
+        training(answers[0], model="org/a", seed=1, val=0.9),
+        training(answers[1], model="org/b", seed=1, val=0.5),
+        training(answers[2], model="org/b", seed=2, val=0.5),
+    ]
+    failed = training(None, model="org/a", seed=2, task=made[0].job.task)
+    failed = replace(failed, job=replace(failed.job, id="j0002"))
+
+    found = of(archive(*made, failed))
+
+    (contest,) = found.contests
+    assert [refusal.trainings for refusal in found.refusals] == [("s1/j0002",)]
     assert [entry.name for entry in contest.entries] == ["b", "a"]
     assert [entry.complete for entry in contest.entries] == [True, False]
     assert contest.notes == (

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from llm_tool.analysis.compare import Comparison, Contest, Pair, compare
 from llm_tool.analysis.compare_latex import latex, latex_text
-from llm_tool.analysis.compare_text import rounded, summary, verdict
+from llm_tool.analysis.compare_text import refusal, rounded, summary, titles, verdict
 from llm_tool.cli.app import app
 from llm_tool.plan import Task
 from llm_tool.studio.compare import command, show_comparison
@@ -60,7 +60,11 @@ def test_a_pair_that_cannot_be_told_apart_says_so_and_what_it_would_take(contest
     assert verdict(far, contest).endswith(
         "More than a million more test items would be needed to tell such a difference."
     )
-    nothing = replace(PAIR, items_needed=None)
+    unknown = replace(PAIR, items_needed=None)
+    assert verdict(unknown, contest).endswith(
+        "How many more test items it would take cannot be said from these."
+    )
+    nothing = replace(unknown, difference=Interval(0.0, -0.01, 0.01))
     assert verdict(nothing, contest).endswith(
         "No number of test items would tell a difference that is not there."
     )
@@ -105,6 +109,21 @@ def test_of_many_models_a_sentence_says_which_could_be_the_best_as_well() -> Non
     wrong = replace(contest.pairs[0], difference=Interval(-0.2, -0.3, -0.1), distinguishable=True)
     upset = replace(contest, pairs=(wrong, *contest.pairs[1:]))
     assert summary(upset) == "On the test b did better than a."
+
+
+def test_test_sets_of_one_category_are_told_apart_by_their_sessions() -> None:
+    first = training(table(TRUE, noisy(TRUE, 0.8, 1)), language="EN")
+    fewer = table(TRUE[:90], noisy(TRUE[:90], 0.8, 1))
+    second = training(fewer, language="EN", session="s2")
+    found = compare([archive(first), archive(second)], repetitions=50)
+    assert titles(found) == [
+        "sentiment · EN · 120 test items · session s1",
+        "sentiment · EN · 90 test items · session s2",
+    ]
+    assert refusal(found.refusals[0]) == (
+        "sentiment · EN: s2/j0001: Not paired with s1/j0001: other test rows of the same data: "
+        "120 and 90, 90 of them in both."
+    )
 
 
 def test_counts_are_rounded_to_two_digits() -> None:

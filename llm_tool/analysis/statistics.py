@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 ALPHA = 0.05
 POWER = 0.8
+SMALLEST = 1e-9  # less is no difference: it is rounding
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
@@ -57,7 +58,7 @@ def items_needed(
     """
     from statsmodels.stats.power import normal_sample_size_one_tail
 
-    if abs(difference) < 1e-9 or not standard_error:
+    if abs(difference) < SMALLEST or not standard_error:
         return None
     effect = abs(difference) / (standard_error * np.sqrt(items))
     needed = normal_sample_size_one_tail(effect, power, alpha / 2)  # the other tail is far away
