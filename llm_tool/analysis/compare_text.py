@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from llm_tool.analysis.compare_facts import Comparison, Contest, Gap, Pair, Refusal
 from llm_tool.analysis.statistics import ALPHA, SMALLEST
@@ -153,12 +152,3 @@ def refusal(refused: Refusal) -> str:
     names = ", ".join(shown[:3] if more else shown)
     named = " · ".join(filter(None, (visible(refused.category), scope)))
     return f"{named}: {names}{more}: {refused.reason}"
-
-
-def sentences(comparison: Comparison) -> Iterator[str]:
-    """Yield everything that a comparison says in words, contest by contest, then the refusals."""
-    for contest in comparison.contests:
-        yield from filter(None, [summary(contest)])
-        yield from (verdict(pair, contest) for pair in told_pairs(contest))
-        yield from contest.notes
-    yield from map(refusal, comparison.refusals)
