@@ -33,8 +33,11 @@ _QUIT = "quit"
 _TOOLS = {
     "resume": "an interrupted session",
     "sessions": "what was trained, and how well",
+    "compare": "sessions and models",
     "recode": "rows that are probably coded wrongly",
 }
+# What needs no model, and so no torch, which takes seconds to be there.
+_LIGHT = ("sessions", "compare")
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -50,13 +53,14 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         StudioError: There is no terminal, or the logs folder cannot be written.
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
-    studio = _Studio(console, Asker(numbered=numbered), Session(logs_dir), Warmup())
+    studio = _Studio(console, Asker(numbered=numbered), Session(logs_dir), models_dir, Warmup())
     _banner(console, studio.session)
     while True:
         chosen = studio.asker.choose("What would you like to do?", _options(), default="quick")
         if chosen in (_QUIT, BACK):
             return studio.all_done
-        studio.warmup.start()
+        if chosen not in _LIGHT:
+            studio.warmup.start()
         if chosen in _TOOLS:
             studio.open(chosen)
         else:
@@ -70,6 +74,7 @@ class _Studio:
     console: Console
     asker: Asker
     session: Session
+    models_dir: str
     warmup: Warmup
     all_done: bool = True
 
@@ -96,6 +101,7 @@ class _Studio:
         tools = {
             "resume": self.resume,
             "sessions": self.look_into_sessions,
+            "compare": self.compare,
             "recode": self.recode,
         }
         tools[tool]()
@@ -130,6 +136,12 @@ class _Studio:
         from llm_tool.studio.browse import Browser
 
         Browser(self.console, self.asker, self.session.logs_dir, self.warmup).run()
+
+    def compare(self) -> None:
+        """Ask for sessions and compare their models."""
+        from llm_tool.studio.compare import ask_and_compare
+
+        ask_and_compare(self.asker, self.console, self.session.logs_dir)
 
     def recode(self) -> None:
         """Look for rows of a session that are probably coded wrongly."""
