@@ -16,6 +16,7 @@ from llm_tool import __version__
 from llm_tool.cli import training
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
+from llm_tool.cli.predict import predict
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
 
@@ -123,6 +124,7 @@ def demo(
 
 app.command()(training.train)
 app.command()(training.check)
+app.command()(predict)
 
 
 @app.command()

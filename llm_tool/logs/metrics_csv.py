@@ -205,7 +205,7 @@ def _comments(records: Sequence[JobRecord]) -> str:
 
 
 def _header(columns: Sequence[str]) -> str:
-    return _csv_line([_neutral(name) for name in columns])
+    return _csv_line([neutral(name) for name in columns])
 
 
 def _line(row: Row, columns: Sequence[str]) -> str:
@@ -216,10 +216,11 @@ def _cell(value: Cell) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""  # the journal knows no undefined numbers, and a row is the same from either
     # Six significant digits: more than any score means, and the same text on every run.
-    return f"{value:.6g}" if isinstance(value, float) else _neutral(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else neutral(str(value))
 
 
-def _neutral(text: str) -> str:
+def neutral(text: str) -> str:
+    """Return text as a cell that no spreadsheet runs as a formula."""
     text = text.replace("\0", "\\x00")
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
