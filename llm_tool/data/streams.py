@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = 500
-_HEAD = 5_000  # rows by which columns are judged, as ``guess_columns`` does
+# By the first rows columns are judged: as many as ``guess_columns`` looks at, but no whole books.
+_HEAD, _HEAD_CHARACTERS = 5_000, 4_000_000
 _STREAMED = {"CSV", "TSV", "JSON Lines", "Parquet", "Feather"}
 _SHEET = "There is one table in a file of this format, and no choice."
 
@@ -44,6 +45,11 @@ class Batch:
     count: int
     records: Sequence[Mapping[str, Any]] | None = None
     arrow: Any = None
+
+    @property
+    def characters(self) -> int:
+        """How much text the cells hold."""
+        return sum(sum(map(len, cells)) for cells in self.columns.values())
 
 
 Batches: TypeAlias = Callable[[], Iterator[Batch]]
@@ -178,15 +184,13 @@ def _of_records(
     records: Callable[[Options], Iterator[tuple[Sequence[Mapping[str, Any]], Any]]],
 ) -> TableStream:
     """Return the stream of records, whose columns are known once all were seen."""
-    every, kept = Records(cell), Records(cell)
+    every = Records(cell)
     count = 0
     for piece, _ in records(options):
         for record in piece:
             every.add(record)
-            if count < _HEAD:
-                kept.add(record)
-            count += 1
         every.forget()
+        count += len(piece)
     names = every.names(source.where)
 
     def batches() -> Iterator[Batch]:
@@ -196,7 +200,12 @@ def _of_records(
                 own.add(record)
             yield Batch(own.named(names), len(piece), piece, arrow)
 
-    head = _table(source, how, digest, kept.named(names))
+    first = _Head()
+    for batch in batches():
+        first.add(batch)
+        if first.is_full:
+            break
+    head = _table(source, how, digest, first.columns)
     lists = every.lists(names)
     columns = tuple(names.values())
     return TableStream(
@@ -208,20 +217,26 @@ class _Head:
     """The first rows of a table, and how many there are."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[Cell]] = {}
-        self._count = 0
+        self.columns: dict[str, list[Cell]] = {}
+        self._count = self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the rows are enough."""
+        return self._count >= _HEAD or self._characters >= _HEAD_CHARACTERS
 
     def add(self, batch: Batch) -> None:
         """Count some rows, and keep the first ones."""
-        for name, cells in batch.columns.items():
-            own = self._columns.setdefault(name, [])
-            own.extend(cells[: max(0, _HEAD - len(own))])
+        if not self.is_full:
+            for name, cells in batch.columns.items():
+                self.columns.setdefault(name, []).extend(cells)
+            self._characters += batch.characters
         self._count += batch.count
 
     def stream(self, source: Source, how: str, digest: str, batches: Batches) -> TableStream:
         """Return the table as a stream."""
-        head = _table(source, how, digest, self._columns)
-        names = tuple(self._columns)
+        head = _table(source, how, digest, self.columns)
+        names = tuple(self.columns)
         return TableStream(
             str(source.path), how, digest, self._count, names, frozenset(), head, batches
         )

@@ -43,15 +43,15 @@ class Parts:
         with disk_errors(self.out, _DOING):
             self.folder.mkdir(exist_ok=True)
         lock = FileLock(self.folder / _LOCK)
-        try:
-            with disk_errors(self.folder, _DOING):
+        with disk_errors(self.folder, _DOING):
+            try:
                 lock.acquire(blocking=False)
-        except Timeout:
-            raise StudioError(
-                "Another process is writing this output.",
-                where=visible(str(self.out)),
-                remedy="Wait for it, or give another name with --out.",
-            ) from None
+            except Timeout:
+                raise StudioError(
+                    "Another process is writing this output.",
+                    where=visible(str(self.out)),
+                    remedy="Wait for it, or give another name with --out.",
+                ) from None
         try:
             yield
         finally:
@@ -59,8 +59,8 @@ class Parts:
             self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Remove a folder in which nothing was begun."""
-        if self.folder.is_dir() and not any(p.name != _LOCK for p in self.folder.iterdir()):
+        """Remove a folder in which no rows are finished."""
+        if self.folder.is_dir() and not self._part(0).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def begin(self, manifest: Mapping[str, Any], *, anew: bool) -> list[Tally]:

@@ -34,6 +34,8 @@ def predict(
     request: Request,
     on_event: Observer,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> PredictionEnded:
     """Write a table with what models say of each of its rows.
 
@@ -41,13 +43,14 @@ def predict(
         request: What to predict.
         on_event: Gets what happens.
         on_progress: Gets the bytes of the table that were looked at, and their number in all.
+        chunk_rows: Rows that are predicted, and kept, together.
 
     Raises:
         StudioError: A model or the table cannot be used, a column is missing, the output is there
             already or cannot be written, or an unfinished one is of something else.
         KeyboardInterrupt: It was stopped; the rows that are finished are kept.
     """
-    work = prepare(request, on_progress)
+    work = prepare(request, on_progress, chunk_rows)
     parts = Parts(work.out)
     with parts.held():
         finished = parts.begin(work.manifest(), anew=request.overwrite)
@@ -173,8 +176,8 @@ def _chunks(work: Work, skip: int) -> Iterator[_Chunk]:
             continue
         batches.append(batch)
         rows += batch.count
-        characters += sum(sum(map(len, cells)) for cells in batch.columns.values())
-        if rows >= CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
+        characters += batch.characters
+        if rows >= work.chunk_rows or characters >= CHUNK_CHARACTERS:
             yield _chunk(work, batches)
             batches, rows, characters = [], 0, 0
     if batches:

@@ -69,7 +69,7 @@ class Loaded:
             nonlocal done
             done = min(done + count, len(lengths))  # begun anew where memory ran out
             if on_share is not None:
-                on_share(before[done] / whole)
+                on_share(float(before[done]) / whole)
 
         return predict_documents(
             self.model, self.tokenizer, windows, precision=self.precision, on_piece=advanced

@@ -47,6 +47,7 @@ class Work:
     language: str
     sorter: Sorter | None
     notes: tuple[str, ...]
+    chunk_rows: int
 
     @property
     def columns(self) -> dict[str, type]:
@@ -68,7 +69,7 @@ class Work:
         request = self.request
         models = [model for group in self.groups for model in group.models]
         reading = [request.encoding, request.delimiter, request.sheet]
-        chunks = [CHUNK_ROWS, CHUNK_CHARACTERS]
+        chunks = [self.chunk_rows, CHUNK_CHARACTERS]
         return {
             "data": self.table.sha256,
             "models": [fingerprint(model.folder) for model in models],
@@ -90,12 +91,17 @@ class Work:
         return ["" if is_missing(c) else composed(clean_text(c)).upper() for c in cells]
 
 
-def prepare(request: Request, on_progress: Callable[[int, int], None] | None = None) -> Work:
+def prepare(
+    request: Request,
+    on_progress: Callable[[int, int], None] | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Work:
     """Check a request and read its table once.
 
     Args:
         request: What to predict.
         on_progress: Gets the bytes of the table that were read, and their number in all.
+        chunk_rows: Rows that are predicted and kept together.
 
     Raises:
         StudioError: A model or the table cannot be used, a column is missing, or the output is
@@ -123,7 +129,16 @@ def prepare(request: Request, on_progress: Callable[[int, int], None] | None = N
     if table.in_memory and table.count > CHUNK_ROWS:
         notes.append(f"A table of this format is in memory as a whole: {table.how}.")
     return Work(
-        request, out, table, groups, channels, text, language, sorter, (*table.notes, *notes)
+        request,
+        out,
+        table,
+        groups,
+        channels,
+        text,
+        language,
+        sorter,
+        (*table.notes, *notes),
+        chunk_rows,
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT, _RESUME = "quit", "resume"
+_QUIT, _RESUME, _PREDICT = "quit", "resume", "predict"
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -53,6 +53,8 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         studio.warmup.start()
         if chosen == _RESUME:
             studio.resume()
+        elif chosen == _PREDICT:
+            studio.predict(models_dir)
         else:
             studio.run({"mode": chosen, "logs_dir": logs_dir, "models_dir": models_dir})
 
@@ -109,6 +111,12 @@ class _Studio:
             return
         self.all_done = self.all_done and done
         self.console.print()
+
+    def predict(self, models_dir: str) -> None:
+        """Label a table with saved models."""
+        from llm_tool.studio.predict import predict
+
+        predict(self.console, self.asker, self.warmup, models_dir)
 
     def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
@@ -175,7 +183,13 @@ def _banner(console: Console, session: Session) -> None:
 
 def _options() -> list[tuple[str, str] | None]:
     modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    return [*modes, None, ("Resume      an interrupted session", _RESUME), ("Quit", _QUIT)]
+    return [
+        *modes,
+        None,
+        ("Resume      an interrupted session", _RESUME),
+        ("Predict     label a corpus with a trained model", _PREDICT),
+        ("Quit", _QUIT),
+    ]
 
 
 def _about(session: Overview) -> str:

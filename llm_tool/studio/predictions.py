@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -120,7 +121,7 @@ class _Display:
         self._line(f"{visible(event.data)}: {plural(event.rows, 'row')} ({event.how})")
         where = "" if event.device == "cpu" else f", on {event.device}"
         self._line(f"text column {visible(event.text_column)}{_language_said(event)}{where}")
-        rows = [[f"{one.columns}_…", ", ".join(one.models)] for one in event.filled]
+        rows = [[f"{one.columns}_…", ", ".join(map(_short, one.models))] for one in event.filled]
         columns = [Column("new columns", flexible=True), Column("by", flexible=True)]
         print_table(self._talk, columns, rows)
         for note in event.notes:
@@ -165,6 +166,11 @@ class _Display:
         elif now - self._said >= _SAID_EVERY:
             self._said = now
             self._line(_about(event))
+
+
+def _short(folder: str) -> str:
+    """Return the end of a model's path: its category and its name."""
+    return "/".join(Path(folder).parts[-2:])
 
 
 def _language_said(event: PredictionStarted) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -79,7 +80,11 @@ class Encoder:
 def identity(tokenizer: Tokenizer) -> str:
     """Return what two tokenizers share that cut every text alike."""
     to_str = getattr(getattr(tokenizer, "backend_tokenizer", None), "to_str", None)
-    described: str = to_str() if to_str else f"{id(tokenizer)}"
+    described = f"{id(tokenizer)}"
+    if to_str:
+        # What was asked of it last is asked anew with every text.
+        lasting = {**json.loads(to_str()), "truncation": None, "padding": None}
+        described = json.dumps(lasting, sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
 
 
