@@ -336,10 +336,6 @@ def without_facts(folder: Path) -> None:
     (folder / "training.json").write_text('{"result": {}}', "utf-8")
 
 
-def without_config(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -347,7 +343,7 @@ def without_config(folder: Path) -> None:
         (adapter, "adapter"),
         (torn, "cannot be loaded"),
         (without_facts, "training.json is damaged"),
-        (without_config, "not a model"),
+        (lambda folder: (folder / "config.json").unlink(), "not a model"),
     ],
 )
 def test_what_is_no_sound_model_is_refused(

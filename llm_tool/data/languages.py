@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from math import fsum
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,7 +70,7 @@ class Sorter:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
         self._every = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        self._own = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._own = copy(self._every)  # what is restricted is each one's own
         codes = [c for c in self._every.labels if len(c) == 2 or c == _NO_LANGUAGE]
         self._every.set_languages(codes)
         self._known = [c.lower() for c in languages if c.lower() in codes]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from llm_tool.inference.request import Request
 
+T = TypeVar("T")
 _REDRAWN_EVERY = 1 / 8  # seconds
 _SAID_EVERY = 60.0  # seconds between two plain lines where there is no terminal
 _LABELS_SHOWN = 20  # of a category
@@ -233,16 +234,24 @@ def _without(event: PredictionEnded) -> Iterator[str]:
     tally = event.tally
     if tally.empty:
         yield f"{plural(tally.empty, 'row')} without a text: empty cells."
-    for name, counts in tally.unrouted.items():
+    for counts, names in _alike(tally.unrouted.items()):
         which = ", ".join(
             f"{visible(language) or 'unknown'} {count:,}"
             for language, count in counts.most_common(8)
         )
         yield (
-            f"{visible(name)}: {plural(sum(counts.values()), 'row')} in a language that no model "
-            f"is for ({which}): empty cells."
+            f"{names}: {plural(sum(counts.values()), 'row')} in a language that no model is for "
+            f"({which}): empty cells."
         )
-    for name, count in tally.excluded.items():
-        yield f"{visible(name)}: {plural(count, 'text')} too long, left out as in training."
-    for name, count in tally.cut.items():
-        yield f"{visible(name)}: {plural(count, 'text')} too long, cut as in training."
+    for count, names in _alike(tally.excluded.items()):
+        yield f"{names}: {plural(count, 'text')} too long, left out as in training."
+    for count, names in _alike(tally.cut.items()):
+        yield f"{names}: {plural(count, 'text')} too long, cut as in training."
+
+
+def _alike(items: Iterable[tuple[str, T]]) -> Iterator[tuple[T, str]]:
+    """Yield what is said of categories, with the names of all that it is said of."""
+    own = list(items)
+    told = [what for i, (_, what) in enumerate(own) if what not in [w for _, w in own[:i]]]
+    for what in told:
+        yield what, ", ".join(visible(name) for name, other in own if other == what)
