@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks import predict as prediction
 from tests.benchmarks.corpus import mixed_texts, model_folder, token_count
 from tests.benchmarks.scale import write_table
 from tests.benchmarks.speed import table
@@ -57,6 +58,16 @@ def test_the_table_gives_medians_ratios_and_the_share_of_the_limit(
     row, other = capsys.readouterr().out.splitlines()[2:]
     assert row == "| ours | 10.0 (9.0–30.0) | 1,000 | 1.0 | 50% | 1.00 GB, 1.0 times |"
     assert other == "| theirs | 100.0 (90.0–300.0) | 100 | 10.0 | 5% | 3.00 GB, 3.0 times |"
+
+
+def test_prediction_and_the_pipeline_say_the_same_of_the_same_texts(tmp_path: Path) -> None:
+    model = prediction.classifier(tmp_path)
+    data = prediction.write_table(tmp_path / "data.csv", prediction.short_texts(40))
+    seconds, labels, _ = prediction.ours(model, data)
+    others, expected, _ = prediction.pipeline(model, data)
+    assert labels == expected
+    assert len(set(labels)) > 1
+    assert min(seconds, others) > 0
 
 
 def test_the_table_of_many_labels_has_all_classes_in_every_column(tmp_path: Path) -> None:

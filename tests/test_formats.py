@@ -21,7 +21,7 @@ from llm_tool.data.readers import source as sources
 from llm_tool.data.readers.source import PACKINGS
 from llm_tool.errors import StudioError
 from llm_tool.studio import runs
-from llm_tool.studio.ask_data import _found_files
+from llm_tool.studio.ask_data import found_files
 from tests.awkward import CASES
 from tests.awkward.case import FRENCH, PLAIN, RUSSIAN, folder_of, table_of
 from tests.awkward.delimited import DELIMITED
@@ -285,7 +285,7 @@ def test_the_studio_offers_tables_of_all_formats(
     for name in (*names, "notes.txt", "notes.md", "g.gz", "h.tar.gz"):
         write(name, b"")
     monkeypatch.chdir(tmp_path)
-    assert sorted(map(str, _found_files())) == names
+    assert sorted(map(str, found_files())) == names
 
 
 def test_the_short_form_of_the_benchmark_writes_what_is_read(tmp_path: Path) -> None:

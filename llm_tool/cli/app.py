@@ -17,6 +17,7 @@ from llm_tool.cli import compare, training
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.cli.label_errors import label_errors
+from llm_tool.cli.predict import predict
 from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
@@ -127,6 +128,7 @@ app.command()(training.train)
 app.command()(training.check)
 app.command()(compare.compare)
 app.command()(label_errors)
+app.command()(predict)
 
 
 @app.command()

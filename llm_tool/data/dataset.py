@@ -118,7 +118,7 @@ def build_dataset(
         StudioError: No row has a text, the split column has a value that is not a part, or two
             values would be the same with ``�``.
     """
-    raw_texts = [_clean(cell) for cell in table.frame[columns.text].tolist()]
+    raw_texts = [clean_text(cell) for cell in table.frame[columns.text].tolist()]
     kept = [i for i, text in enumerate(raw_texts) if text]
     if not kept:
         raise StudioError(
@@ -176,8 +176,8 @@ def _text(cell: object) -> str:
     return " ".join(map(str, cell)) if isinstance(cell, list) else str(cell)
 
 
-def _clean(cell: object) -> str:
-    """Return a text stripped; empty if nothing in it can be read."""
+def clean_text(cell: object) -> str:
+    """Return a text as models read it: stripped, and empty if nothing in it can be read."""
     if is_missing(cell):
         return ""
     text = _text(cell)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from math import fsum
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,6 +56,40 @@ def with_detected_languages(dataset: Dataset) -> Dataset:
         languages=tuple(row.language.upper() for row in rows),
         notes=(*dataset.notes, *_notes(rows)),
     )
+
+
+class Sorter:
+    """Tells which of some languages each text is in, one text without regard to the others."""
+
+    def __init__(self, languages: Collection[str]) -> None:
+        """Prepare to tell languages apart.
+
+        Args:
+            languages: Codes of ISO 639-1 in upper case; others are never found.
+        """
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+        self._every = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._own = copy(self._every)  # what is restricted is each one's own
+        codes = [c for c in self._every.labels if len(c) == 2 or c == _NO_LANGUAGE]
+        self._every.set_languages(codes)
+        self._known = [c.lower() for c in languages if c.lower() in codes]
+        if self._known:
+            self._own.set_languages(self._known)
+        self._nothing_told = _Detected(*self._every.classify(""))
+
+    def language(self, text: str) -> str:
+        """Return a text's language in upper case; empty where nothing tells it.
+
+        Another language than the known ones is believed only where the text is clearly in it.
+        """
+        words = _words(text)
+        alone = _Detected(*self._every.classify(words)) if words else _UNKNOWN
+        if not words or alone == self._nothing_told or alone.language == _NO_LANGUAGE:
+            return ""
+        if alone.language in self._known or not self._known or alone.confidence >= _CONFIDENT:
+            return alone.language.upper()
+        return str(self._own.classify(words)[0]).upper()
 
 
 def _words(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Apply saved models to texts that nobody labelled."""
+"""Predict with saved models: a table in, the same table with labels out."""

@@ -149,5 +149,5 @@ def _remedy(number: int) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "Free some space there."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        return "Choose a folder that you can write to (--logs-dir, --models-dir)."
+        return "Choose a folder that you can write to (--logs-dir, --models-dir, --out)."
     return "Check that the disk is there and sound, or choose other folders."

@@ -35,7 +35,7 @@ _PROPOSED = {"quick": False, "reinforced": False, "distributed": True}
 
 def ask_file(draft: Draft) -> object:
     """Ask which table to work on, and read it."""
-    found = _found_files()
+    found = found_files()
     titles = [(shorten(visible(str(path)), 50), str(path)) for path in found]
     options = [*titles, ("demo: 600 texts on parliament and press, EN and FR", DEMO_DATA)]
     answer = draft.asker.choose(
@@ -115,7 +115,7 @@ def ask_scheme(draft: Draft) -> object:
     return keep(draft, "scheme", "auto" if answer else _AS_IT_IS, unless="auto")
 
 
-def _found_files() -> list[Path]:
+def found_files() -> list[Path]:
     """Return tables in the working folder and one level below, the newest first."""
     here = Path()
     candidates = [

@@ -34,6 +34,7 @@ _TOOLS = {
     "resume": "an interrupted session",
     "sessions": "what was trained, and how well",
     "compare": "sessions and models",
+    "predict": "label a corpus with a trained model",
     "recode": "rows that are probably coded wrongly",
 }
 # What needs no model, and so no torch, which takes seconds to be there.
@@ -102,6 +103,7 @@ class _Studio:
             "resume": self.resume,
             "sessions": self.look_into_sessions,
             "compare": self.compare,
+            "predict": self.predict,
             "recode": self.recode,
         }
         tools[tool]()
@@ -142,6 +144,12 @@ class _Studio:
         from llm_tool.studio.compare import ask_and_compare
 
         ask_and_compare(self.asker, self.console, self.session.logs_dir)
+
+    def predict(self) -> None:
+        """Label a table with saved models."""
+        from llm_tool.studio.predict import predict
+
+        predict(self.console, self.asker, self.warmup, self.models_dir)
 
     def recode(self) -> None:
         """Look for rows of a session that are probably coded wrongly."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,25 @@ def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> ND
     return predict_documents(model, tokenizer, examples.windows)
 
 
-def predict_documents(model: Model, tokenizer: Tokenizer, windows: Windows) -> NDArray[np.float32]:
+def predict_documents(
+    model: Model,
+    tokenizer: Tokenizer,
+    windows: Windows,
+    *,
+    precision: Precision = "float32",
+    on_piece: Callable[[int], None] | None = None,
+) -> NDArray[np.float32]:
     """Return the model's outputs for texts, shape (texts, classes): the means of their windows'.
 
     In float32, so that what is recorded is what the saved model gives anywhere; in smaller pieces
     where memory runs out.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        windows: The texts.
+        precision: Arithmetic of the matrix products.
+        on_piece: Gets the number of windows that went through the model, each time some did.
     """
     device = next(model.parameters()).device
     lengths, token_ids = windows.lengths, windows.token_ids
@@ -53,7 +67,10 @@ def predict_documents(model: Model, tokenizer: Tokenizer, windows: Windows) -> N
     def predict(token_budget: int) -> None:
         for piece in micro_batches(range(len(lengths)), lengths, token_budget):
             ids = [token_ids[i] for i in piece]
-            outputs[piece] = forward(model, tokenizer, ids, device).cpu().numpy()
+            with autocast(device, precision):
+                outputs[piece] = forward(model, tokenizer, ids, device).cpu().numpy()
+            if on_piece is not None:
+                on_piece(len(piece))
 
     model.eval()
     with torch.inference_mode():

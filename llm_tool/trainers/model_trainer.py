@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,7 +53,7 @@ class Encoder:
     def _loaded(self) -> tuple[Tokenizer, TokenStore]:
         tokenizer, longest = load_tokenizer(self.folder)
         limit = min(self._max_length or longest, longest)
-        key = _identity(tokenizer), limit
+        key = identity(tokenizer), limit
         if key not in self._stores:
             self._stores[key] = TokenStore(tokenizer, self._dataset.texts, limit)
         return tokenizer, self._stores[key]
@@ -76,10 +77,14 @@ class Encoder:
         return self._loaded[1]
 
 
-def _identity(tokenizer: Tokenizer) -> str:
+def identity(tokenizer: Tokenizer) -> str:
     """Return what two tokenizers share that cut every text alike."""
     to_str = getattr(getattr(tokenizer, "backend_tokenizer", None), "to_str", None)
-    described: str = to_str() if to_str else f"{id(tokenizer)}"
+    described = f"{id(tokenizer)}"
+    if to_str:
+        # What was asked of it last is asked anew with every text.
+        lasting = {**json.loads(to_str()), "truncation": None, "padding": None}
+        described = json.dumps(lasting, sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
 
 

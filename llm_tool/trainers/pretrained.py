@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from llm_tool.data.tokens import Tokenizer
 from llm_tool.errors import StudioError
-from llm_tool.text import visible
+from llm_tool.text import plural, visible
 from llm_tool.trainers.model_files import count_numbers
 
 Model: TypeAlias = Any  # a sequence classifier of transformers; its auto classes have no types
@@ -140,6 +140,37 @@ def load_model(
     encoder = f"{model.base_model_prefix}."
     if all(name.startswith(encoder) for name in drawn):
         _draw_head(model)
+    return model
+
+
+def load_classifier(folder: Path) -> Model:
+    """Return a trained sequence classifier as it was saved, in float32.
+
+    Raises:
+        StudioError: The folder does not hold one, or the weights lack part of it, as a head.
+    """
+    _checked_config(folder)
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            output_loading_info=True,
+            return_dict=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+    except Exception as error:  # safetensors and strict configurations have errors of their own
+        raise _unusable("model", folder, error) from error
+    untrained = sorted({*loading["missing_keys"], *(n for n, *_ in loading["mismatched_keys"])})
+    if untrained:
+        raise StudioError(
+            f"The model was not trained to classify: its weights lack "
+            f"{plural(len(untrained), 'tensor')}, the first is {visible(untrained[0])}.",
+            where=visible(str(folder)),
+            remedy="Give the folder of a trained model: models/SESSION/CATEGORY/MODEL.",
+        )
+    model.eval()
     return model
 
 

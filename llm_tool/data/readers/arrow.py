@@ -19,26 +19,42 @@ def read_arrow(source: Source, options: Options) -> Rows:
     Raises:
         StudioError: It is damaged, or has no rows.
     """
+    records = Records(cell_of)
+    for batch in arrow_batches(source, options):
+        for record in batch.to_pylist():
+            records.add(record)
+    columns = records.columns(source.where)
+    return Rows(columns, range(1, records.count + 1), kind_of(source))
+
+
+def kind_of(source: Source) -> str:
+    """Return which of the two formats a file has."""
+    return "Parquet" if source.ending == ".parquet" else "Feather"
+
+
+def arrow_batches(source: Source, options: Options) -> Iterator[Any]:
+    """Yield some hundred rows after the other, as pyarrow has them.
+
+    Raises:
+        StudioError: The file is damaged, or has no rows.
+    """
     import pyarrow as pa
 
-    parquet = source.ending == ".parquet"
-    kind = "Parquet" if parquet else "Feather"
-    records = Records(cell_of)
+    count = 0
     with source.open_anywhere(options.on_progress) as file:
         try:
-            for batch in _parquet(file) if parquet else _feather(file):
-                for record in batch.to_pylist():
-                    records.add(record)
+            for batch in _parquet(file) if kind_of(source) == "Parquet" else _feather(file):
+                count += batch.num_rows
+                yield batch
         except (pa.ArrowException, OSError) as error:
             raise StudioError(
-                f"This is a damaged {kind} file: {str(error).splitlines()[0].rstrip('.')}.",
+                f"This is a damaged {kind_of(source)} file: "
+                f"{str(error).splitlines()[0].rstrip('.')}.",
                 where=source.where,
                 remedy="Fetch or make it anew.",
             ) from None
-    if not records.count:
+    if not count:
         raise NoRowsError("The table has no rows.", source.where)
-    columns = records.columns(source.where)
-    return Rows(columns, range(1, records.count + 1), kind)
 
 
 def _parquet(file: IO[bytes]) -> Iterator[Any]:
@@ -52,4 +68,6 @@ def _feather(file: IO[bytes]) -> Iterator[Any]:
 
     reader = pa.ipc.open_file(file)
     for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+        batch = reader.get_batch(number)
+        for start in range(0, batch.num_rows, _BATCH):
+            yield batch.slice(start, _BATCH)

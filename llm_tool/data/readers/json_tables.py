@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from llm_tool.data.readers.decoding import find_encoding, open_lines
+from llm_tool.data.readers.decoding import Encoding, find_encoding, open_lines
 from llm_tool.data.readers.rows import Cell, NoRowsError, Options, Records, Rows
 from llm_tool.data.readers.source import Source
 from llm_tool.errors import StudioError
@@ -27,12 +27,23 @@ def read_json_lines(source: Source, options: Options) -> Rows:
     encoding = find_encoding(source, options.encoding)
     if encoding.empty:
         raise NoRowsError("The file is empty.", source.where)
-    records, numbers = Records(_cell), []
-    with open_lines(source, encoding, newline="\n", on_progress=options.on_progress) as lines:
-        for number, record in _objects(lines, source.where):
-            records.add(record)
-            numbers.append(number)
+    records, numbers = Records(json_cell), []
+    for number, record in json_records(source, encoding, options):
+        records.add(record)
+        numbers.append(number)
     return Rows(records.columns(source.where), numbers, f"JSON Lines, {encoding.name}")
+
+
+def json_records(
+    source: Source, encoding: Encoding, options: Options
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of one line after the other.
+
+    Raises:
+        StudioError: See ``read_json_lines``.
+    """
+    with open_lines(source, encoding, newline="\n", on_progress=options.on_progress) as lines:
+        yield from _objects(lines, source.where)
 
 
 def read_json(source: Source, options: Options) -> Rows:
@@ -52,7 +63,7 @@ def read_json(source: Source, options: Options) -> Rows:
         if second and _is_object(first):
             return read_json_lines(source, options)
         text = "".join(chain([first, second], lines))
-    records = Records(_cell)
+    records = Records(json_cell)
     for record in _table(_document(text, source.where), source.where):
         records.add(record)
     if not records.count:
@@ -165,7 +176,8 @@ def _of_objects(document: dict[str, Any]) -> list[dict[str, Any]] | None:
     ]
 
 
-def _cell(value: object) -> Cell:
+def json_cell(value: object) -> Cell:
+    """Return a value as a cell: a list as a list of strings, nothing as an empty string."""
     if value is None:
         return ""
     if isinstance(value, list):

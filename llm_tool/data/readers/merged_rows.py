@@ -11,7 +11,7 @@ from llm_tool.errors import StudioError
 from llm_tool.text import shorten, visible
 
 _LINE_END = re.compile("\r\n|\r|\n")
-_ROWS_JUDGED = 20_000
+ROWS_JUDGED = 20_000
 _FORMS = 50  # a column with more kinds of cells tells nothing of what belongs in it
 
 
@@ -78,7 +78,7 @@ def refuse_merged(
 
 def _forms(column: Sequence[Cell], without: set[int]) -> set[str] | None:
     """Return the kinds of cells of a column, if they are few; digits are alike."""
-    cells = [c for i, c in enumerate(column[:_ROWS_JUDGED]) if i not in without]
+    cells = [c for i, c in enumerate(column[:ROWS_JUDGED]) if i not in without]
     forms = {_form(str(cell)) for cell in cells} - {""}
     return forms if len(forms) <= min(_FORMS, len(cells) / 2) else None
 

@@ -71,6 +71,9 @@ class Column:
         self.cells.append(cell)
 
 
+Path: TypeAlias = tuple[str, ...]  # of a cell in a record: its key, and one within that
+
+
 class Records:
     """A table that grows by one record at a time.
 
@@ -81,8 +84,10 @@ class Records:
     def __init__(self, cell: Callable[[object], Cell]) -> None:
         self.count = 0
         self._cell = cell
-        self._columns: defaultdict[tuple[str, ...], Column] = defaultdict(Column)
+        self._columns: defaultdict[Path, Column] = defaultdict(Column)
         self._places: defaultdict[str, set[str | None]] = defaultdict(set)
+        self._filled: set[Path] = set()  # of what was forgotten
+        self._lists: set[Path] = set()
 
     def add(self, record: Mapping[str, object]) -> None:
         """Add a row."""
@@ -96,25 +101,56 @@ class Records:
                 self._columns[(name,)].put(self.count, self._cell(value))
         self.count += 1
 
+    def forget(self) -> None:
+        """Let the rows go; what columns there are stays known."""
+        for path, column in self._columns.items():
+            if any(column.cells):
+                self._filled.add(path)
+            if any(isinstance(cell, list) for cell in column.cells):
+                self._lists.add(path)
+            self._columns[path] = Column()
+        self.count = 0
+
+    def names(self, where: str) -> dict[Path, str]:
+        """Return the names of the columns.
+
+        Raises:
+            StudioError: Two columns would have one name.
+        """
+        parents = {path[0] for path in self._columns if len(path) > 1}
+        kept = [
+            path
+            for path, column in self._columns.items()
+            # Nothing in place of an object is no column of its own.
+            if path[0] not in parents or len(path) > 1 or path in self._filled or any(column.cells)
+        ]
+        names = column_names([".".join(self._shortened(path)) for path in kept], where)
+        return dict(zip(kept, names, strict=True))
+
+    def keys(self) -> frozenset[str]:
+        """Return the keys of the records themselves, which may be no names of columns."""
+        return frozenset(path[0] for path in self._columns)
+
+    def lists(self, names: Mapping[Path, str]) -> frozenset[str]:
+        """Return the columns in which some cell that was forgotten is a list."""
+        return frozenset(name for path, name in names.items() if path in self._lists)
+
     def columns(self, where: str) -> dict[str, list[Cell]]:
         """Return the columns, all of the same length.
 
         Raises:
             StudioError: Two columns would have one name.
         """
-        parents = {path[0] for path in self._columns if len(path) > 1}
-        columns = {
-            self._shortened(path): column.cells
-            for path, column in self._columns.items()
-            # Nothing in place of an object is no column of its own.
-            if path[0] not in parents or len(path) > 1 or any(column.cells)
-        }
-        names = column_names([".".join(path) for path in columns], where)
+        return self.named(self.names(where))
+
+    def named(self, names: Mapping[Path, str]) -> dict[str, list[Cell]]:
+        """Return the columns that have a name, also those that no record here has."""
+        columns = {name: self._columns[path].cells for path, name in names.items()}
         for cells in columns.values():
             cells.extend([""] * (self.count - len(cells)))
-        return dict(zip(names, columns.values(), strict=True))
+        return columns
 
-    def _shortened(self, path: tuple[str, ...]) -> tuple[str, ...]:
+    def _shortened(self, path: Path) -> Path:
         return path[-1:] if len(self._places[path[-1]]) == 1 else path
 
 
