@@ -70,7 +70,9 @@ def save_predictions(
 def save_split(
     session: Session, job: Job, train: Examples, validation: Examples, test: Examples
 ) -> None:
-    """Write split.parquet for each task: ``row``, ``id`` and ``part`` of every row of the job.
+    """Write split.parquet for each task: a row for each row of the job.
+
+    Columns: ``row``, ``id``, ``part``, ``language`` and ``true``, as in predictions.parquet.
 
     Raises:
         StudioError: The folder cannot be written.
@@ -80,13 +82,17 @@ def save_split(
         "row": [row for rows in parts.values() for row in rows.rows],
         "id": [one for rows in parts.values() for one in rows.ids],
         "part": [part for part, rows in parts.items() for _ in rows.rows],
+        "language": [one for rows in parts.values() for one in rows.languages],
     }
     session.check_there()
-    for task in job.tasks:
+    for i, task in enumerate(job.tasks):
+        classes = np.asarray(task.classes, dtype=object)
+        own = [r.labels[:, i] if job.labels else r.labels for r in parts.values() if len(r)]
+        true = classes[np.concatenate(own)].tolist()
         folder = session.run_folder(job.of(task))
         with disk_errors(folder, "Writing the logs"):
             folder.mkdir(parents=True, exist_ok=True)
-        _write_parquet(pa.table(columns), folder / "split.parquet")
+        _write_parquet(pa.table(columns | {"true": true}), folder / "split.parquet")
 
 
 def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has no types
