@@ -9,11 +9,12 @@ from itertools import pairwise
 
 from llm_tool.events import EpochEnded
 from llm_tool.logs.archive import Training
-from llm_tool.text import shorten
+from llm_tool.text import plural, shorten
 
-WIDTH, LEFT, TOP, BOTTOM, LABELS = 380, 44, 12, 40, 104
+WIDTH, LEFT, TOP, BOTTOM, LABELS = 390, 44, 12, 40, 112
 _SMALLEST_HEIGHT, _LINE = 210, 13  # of a picture, of a label
-_LABEL_LENGTH = 15
+_LABEL_LENGTH = 16
+_DESCRIBED = 8  # trainings
 COLOURS, MARKERS = 6, 5  # as many as the style sheet and the template know
 
 
@@ -90,6 +91,7 @@ class Figure:
 
 
 Value = Callable[[EpochEnded], float]
+_Named = tuple[str, Training]  # what a training's model is called, and the training
 _QUANTITIES: tuple[tuple[str, Value], ...] = (
     ("Training loss", lambda epoch: epoch.train_loss),
     ("Validation loss", lambda epoch: epoch.val_loss),
@@ -102,21 +104,28 @@ def draw(trainings: Sequence[Training]) -> Figure | None:
     begun = [training for training in trainings if training.epochs]
     if not begun:
         return None
-    names = list(dict.fromkeys(map(_name, begun)))
-    charts = tuple(_chart(title, value, begun, names) for title, value in _QUANTITIES)
+    scopes = {training.job.language for training in begun}
+    named = [(_name(training, with_scope=len(scopes) > 1), training) for training in begun]
+    charts = tuple(_chart(title, value, named) for title, value in _QUANTITIES)
     legend = tuple(
-        Named(i, name, sum(_name(training) == name for training in begun))
-        for i, name in enumerate(names)
+        Named(style, name, sum(own == name for own, _ in named))
+        for style, name in enumerate(_names(named))
     )
     phases = {epoch.training_phase for training in begun for epoch in training.epochs}
     return Figure(charts, legend, "reinforced" in phases)
 
 
-def _name(training: Training) -> str:
-    return " ".join(filter(None, (training.job.model_name, training.job.language)))
+def _name(training: Training, *, with_scope: bool) -> str:
+    job = training.job
+    return " ".join(filter(None, (job.model_name, job.language))) if with_scope else job.model_name
 
 
-def _chart(title: str, value: Value, trainings: Sequence[Training], names: list[str]) -> Chart:
+def _names(named: Sequence[_Named]) -> list[str]:
+    return list(dict.fromkeys(name for name, _ in named))
+
+
+def _chart(title: str, value: Value, named: Sequence[_Named]) -> Chart:
+    names, trainings = _names(named), [training for _, training in named]
     height = max(_SMALLEST_HEIGHT, TOP + BOTTOM + _LINE * len(names))
     last = max(epoch.epoch for training in trainings for epoch in training.epochs)
     values = [value(epoch) for training in trainings for epoch in training.epochs]
@@ -129,25 +138,21 @@ def _chart(title: str, value: Value, trainings: Sequence[Training], names: list[
     def place_y(number: float) -> float:
         return height - BOTTOM - (height - BOTTOM - TOP) * (number - low) / (high - low)
 
+    def point(training: Training, epoch: EpochEnded) -> Point:
+        kept = training.ended.best.epoch if training.ended else None
+        hollow = epoch.training_phase == "reinforced"
+        return Point(place_x(epoch.epoch), place_y(value(epoch)), hollow, epoch.epoch == kept)
+
     curves = [
         Curve(
-            names.index(_name(training)),
-            tuple(
-                Point(
-                    place_x(epoch.epoch),
-                    place_y(value(epoch)),
-                    epoch.training_phase == "reinforced",
-                    training.ended is not None and epoch.epoch == training.ended.best.epoch,
-                )
-                for epoch in training.epochs
-                if math.isfinite(value(epoch))
-            ),
+            names.index(name),
+            tuple(point(training, e) for e in training.epochs if math.isfinite(value(e))),
         )
-        for training in trainings
+        for name, training in named
     ]
     return Chart(
         title=title,
-        description=_describe(title, value, trainings),
+        description=_describe(title, value, named),
         height=height,
         curves=tuple(curves),
         labels=tuple(_labels(curves, names, TOP + 4, height - BOTTOM)),
@@ -156,15 +161,14 @@ def _chart(title: str, value: Value, trainings: Sequence[Training], names: list[
     )
 
 
-def _describe(title: str, value: Value, trainings: Sequence[Training]) -> str:
+def _describe(title: str, value: Value, named: Sequence[_Named]) -> str:
     """Return in a sentence what a picture shows, for those who cannot see it."""
-    shown = trainings[:8]
     ends = [
-        f"{_name(t)}, seed {t.job.seed}: {value(t.epochs[0]):.3f} to {value(t.epochs[-1]):.3f} "
-        f"in {len(t.epochs)} epochs"
-        for t in shown
+        f"{name}, seed {training.job.seed}: {value(training.epochs[0]):.3f} to "
+        f"{value(training.epochs[-1]):.3f} in {plural(len(training.epochs), 'epoch')}"
+        for name, training in named[:_DESCRIBED]
     ]
-    more = len(trainings) - len(shown)
+    more = len(named) - len(ends)
     return f"{title} after each epoch. {'; '.join(ends)}{f'; and {more} more' if more else ''}."
 
 

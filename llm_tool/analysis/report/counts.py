@@ -76,7 +76,5 @@ def _row(table: pd.DataFrame | None, column: str, value: str) -> CountRow:
     own = table.loc[table[column] == value, "part"].value_counts()
     said = set(table["part"])
     # A file of predictions knows nothing of the training rows.
-    counts = [
-        int(own.get(part, 0)) if part in said or part == "test" else None for part in PARTS
-    ]
+    counts = [int(own.get(part, 0)) if part in said or part == "test" else None for part in PARTS]
     return CountRow(value, tuple(counts))

@@ -33,8 +33,9 @@ def _task(method: Method) -> list[str]:
     models = listed([_model(model.name, model.parameters) for model in method.models])
     said = [f"We fine-tuned {models} as text classifiers on the data “{method.data}”."]
     if method.keys:
-        keys = listed([f"“{name}” ({number(count)} classes)" for name, count in method.keys])
-        said.append(f"One model learned all classes of {keys} at once.")
+        keys = listed([f"the {number(n)} classes of “{name}”" for name, n in method.keys])
+        each = ", each column by a model of its own" if len(method.keys) > 1 else ""
+        said.append(f"They learned to tell apart {keys}{each}.")
     if method.labels:
         labels = listed([f"“{label}”" for label in method.labels])
         how = (

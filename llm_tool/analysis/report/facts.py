@@ -45,7 +45,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Scope:
     """The models of one category and language scope, the best first.
 
     ``best`` is the winner's training with the best validation score: its tables are shown.
@@ -63,17 +63,17 @@ class Contest:
     def result(self) -> JobEnded:
         """The result of the best training."""
         if self.best.ended is None:
-            raise ValueError("the best of a contest has a result")
+            raise ValueError("the best of a scope has a result")
         return self.best.ended
 
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a session; ``contests`` is empty while nothing in it is done."""
+    """One category of a session; ``scopes`` is empty while nothing in it is done."""
 
     name: str
     trainings: tuple[Training, ...]
-    contests: tuple[Contest, ...]
+    scopes: tuple[Scope, ...]
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,19 @@ class Report:
 def gather(archive: Archive) -> Report:
     """Return what there is to report of a session, finished or not."""
     categories = tuple(
-        Category(name, tuple(own), tuple(_contests(own)))
+        Category(name, tuple(own), tuple(_scopes(own)))
         for name, own in archive.by_category().items()
     )
     runs = tuple(_run(number, run) for number, run in enumerate(archive.facts["runs"], start=1))
     return Report(archive, categories, runs)
 
 
-def _contests(trainings: Sequence[Training]) -> Iterable[Contest]:
+def _scopes(trainings: Sequence[Training]) -> Iterable[Scope]:
     results = [t.ended for t in trainings if t.ended]
     for ranking in rank(results):
         own = [t for t in trainings if t.job.language == ranking.language]
         best = _best(own, ranking)
-        yield Contest(
+        yield Scope(
             ranking.language, ranking.standings, best, _matrix(best), count_rows(best), tuple(own)
         )
 

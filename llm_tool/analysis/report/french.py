@@ -41,8 +41,9 @@ def _task(method: Method) -> list[str]:
         f"données {quoted(method.data)}."
     ]
     if method.keys:
-        keys = listed([f"{quoted(name)} ({counted(n, 'classe')})" for name, n in method.keys])
-        said.append(f"Un même modèle a appris toutes les classes de {keys}.")
+        keys = listed([f"les {number(n)} classes de {quoted(name)}" for name, n in method.keys])
+        each = ", avec un modèle par colonne" if len(method.keys) > 1 else ""
+        said.append(f"Il s’agit de distinguer {keys}{each}.")
     if method.labels:
         labels = listed([quoted(label) for label in method.labels])
         how = (

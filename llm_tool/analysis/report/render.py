@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from llm_tool import __version__
+from llm_tool.analysis.compare import Pair, compare
+from llm_tool.analysis.ranking import Standing
 from llm_tool.analysis.report import charts, english, french
 from llm_tool.analysis.report.counts import PARTS
-from llm_tool.analysis.report.facts import Report, gather
+from llm_tool.analysis.report.facts import Scope, gather
 from llm_tool.analysis.report.methods import methods
-from llm_tool.logs.archive import Archive
-from llm_tool.logs.summary import duration
+from llm_tool.analysis.statistics import Interval
+from llm_tool.events import JobEnded, JobStarted
+from llm_tool.logs.archive import Archive, Training
+from llm_tool.logs.summary import duration, long_texts
 from llm_tool.text import plural, shorten, visible
 
 Kind = Literal["html", "latex", "markdown"]
@@ -41,11 +45,12 @@ _TEX = str.maketrans(
         "|": r"\textbar{}",
         '"': r"\textquotedbl{}",
         "`": r"\textasciigrave{}",
-        "-": r"-{}",  # two would be joined to a dash
         # What LaTeX would take for an option of the line break before it.
         "[": "{[}",
         "]": "{]}",
         "*": "{*}",
+        "±": r"\textpm{}",
+        "−": r"\textminus{}",
         "–": r"\textendash{}",
         "“": r"\textquotedblleft{}",
         "”": r"\textquotedblright{}",
@@ -71,6 +76,7 @@ def render(archive: Archive, kind: Kind) -> str:
             "en": [english.paragraph(method) for method in every],
             "fr": [french.paragraph(method) for method in every],
         },
+        "comparison": compare([archive]),
         "parts": PARTS,
         "version": __version__,
     }
@@ -100,9 +106,14 @@ def _environment(kind: Kind) -> Environment:
     environment.filters |= {
         "score": score, "whole": whole, "interval": interval, "spread": spread, "moment": moment,
         "duration": duration, "short": shorten, "share": share, "verbatim": verbatim,
-        "own": Markup, "setting": setting,
+        "own": Markup, "setting": setting, "why": why, "signed": signed,
+        "signed_interval": signed_interval, "plain_interval": plain_interval,
+        "p_value": p_value, "told_apart": told_apart,
     }  # fmt: skip
-    environment.globals |= {"draw": charts.draw, "charts": charts, "plural": _counted}
+    environment.globals |= {
+        "draw": charts.draw, "charts": charts, "plural": _counted, "long": _long,
+        "single": _single, "deviation": _deviation,
+    }  # fmt: skip
     return environment
 
 
@@ -115,7 +126,8 @@ def _finalise(escape: Callable[[str], str], value: object) -> object:
 
 def escape_tex(text: str) -> str:
     """Return text that LaTeX sets as it is, also at the beginning of a table's row."""
-    return visible(text).translate(_TEX)
+    # Two hyphens would be joined to a dash.
+    return visible(text).translate(_TEX).replace("--", "-{}-").replace("--", "-{}-")
 
 
 def escape_markdown(text: str) -> str:
@@ -127,11 +139,17 @@ def escape_markdown(text: str) -> str:
 
 def verbatim(text: str) -> Markup:
     """Return text for a block of code: one line in which nothing means anything."""
-    return Markup(visible(text))  # noqa: S704 - the block is what keeps it from being markup
+    return Markup(visible(text))
 
 
 def _counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {several}" if several and count != 1 else plural(count, one)
+
+
+def _long(started: JobStarted) -> str:
+    """Return what became of long texts, to be put behind a name; empty when there are none."""
+    some = started.cut or started.chunked or started.excluded
+    return f"; {long_texts(started)}" if some else ""
 
 
 def setting(value: object) -> str:
@@ -158,10 +176,61 @@ def share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def interval(result: Any) -> str:  # noqa: ANN401 - a template has no types
+def why(training: Training) -> str:
+    """Return why a training has no result."""
+    failed = training.failed
+    if failed is not None:
+        return " ".join(filter(None, (failed.what, failed.where, failed.remedy)))
+    return "It has not come to its end." if training.started else "It has not begun."
+
+
+def _single(scope: Scope, standing: Standing) -> JobEnded | None:
+    """Return the result behind a place in the ranking, if it is only one."""
+    place = standing.model, standing.model_name
+    own = [t.ended for t in scope.trainings if t.ended and (t.job.model, t.job.model_name) == place]
+    return own[0] if len(own) == 1 else None
+
+
+def _deviation(scope: Scope, standing: Standing) -> str:
+    """Return how sure a test score is: its interval, or its spread over trainings."""
+    if standing.test_spread is not None:
+        return f"± {standing.test_spread:.3f}"
+    return interval(_single(scope, standing))
+
+
+def interval(result: JobEnded | None) -> str:
     """Return the 95 % interval of a result's test macro F1."""
-    low, high = result.f1_macro_low, result.f1_macro_high
+    low, high = (result.f1_macro_low, result.f1_macro_high) if result else (None, None)
     return NOTHING if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def plain_interval(about: Interval) -> str:
+    """Return the interval of a score."""
+    return f"{about.low:.3f}–{about.high:.3f}"
+
+
+def signed(difference: float) -> str:
+    """Return a difference of scores with its sign."""
+    return f"{difference:+.3f}".replace("-", "−")
+
+
+def signed_interval(about: Interval) -> str:
+    """Return the interval of a difference."""
+    return f"{signed(about.low)} to {signed(about.high)}"
+
+
+def p_value(p: float) -> str:
+    """Return a p value as papers have it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def told_apart(pair: Pair) -> str:
+    """Return whether a pair differs, and else how many test rows would show a difference."""
+    if pair.distinguishable:
+        return "yes"
+    if pair.items_needed is None:
+        return "no"
+    return f"no; it would take about {pair.items_needed:,} test rows"
 
 
 def spread(mean: float | None, deviation: float | None) -> str:
