@@ -24,6 +24,13 @@ def visible(text: str) -> str:
     )
 
 
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, also in a table's cell and at a line's start."""
+    escaped = re.sub(r"([\\`*_\[\]|~$<>&@])|(?<=\bwww)(\.)|(:)(?=//)", r"\\\g<0>", visible(text))
+    escaped = re.sub(r"^(\s*)([-+#=])", r"\1\\\2", escaped)
+    return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)  # or a list would begin
+
+
 def shell_word(text: str) -> str:
     """Return text as one word of a command for bash or zsh, with nothing a terminal acts on."""
     if visible(text) == text:

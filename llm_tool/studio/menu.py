@@ -16,6 +16,7 @@ from llm_tool.logs.session import Session
 from llm_tool.modes import MODES
 from llm_tool.modes.scopes import parse_model
 from llm_tool.studio.machine import describe_machine
+from llm_tool.studio.report import write_a_report
 from llm_tool.studio.runs import Warmup, execute, resume_session
 from llm_tool.studio.sessions import jobs_done
 from llm_tool.studio.theme import QUIET, STRONG, show_error
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT, _RESUME = "quit", "resume"
+_QUIT, _RESUME, _REPORT = "quit", "resume", "report"
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -53,6 +54,8 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         studio.warmup.start()
         if chosen == _RESUME:
             studio.resume()
+        elif chosen == _REPORT:
+            write_a_report(studio.asker, console, studio.session.logs_dir)
         else:
             studio.run({"mode": chosen, "logs_dir": logs_dir, "models_dir": models_dir})
 
@@ -175,7 +178,13 @@ def _banner(console: Console, session: Session) -> None:
 
 def _options() -> list[tuple[str, str] | None]:
     modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    return [*modes, None, ("Resume      an interrupted session", _RESUME), ("Quit", _QUIT)]
+    return [
+        *modes,
+        None,
+        ("Resume      an interrupted session", _RESUME),
+        ("Report      tables and figures for a paper", _REPORT),
+        ("Quit", _QUIT),
+    ]
 
 
 def _about(session: Overview) -> str:

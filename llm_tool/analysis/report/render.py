@@ -21,7 +21,7 @@ from llm_tool.analysis.statistics import Interval
 from llm_tool.events import JobEnded, JobStarted
 from llm_tool.logs.archive import Archive, Training
 from llm_tool.logs.summary import duration, long_texts
-from llm_tool.text import plural, shorten, visible
+from llm_tool.text import escape_markdown, plural, shorten, visible
 
 Kind = Literal["html", "latex", "markdown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -128,13 +128,6 @@ def escape_tex(text: str) -> str:
     """Return text that LaTeX sets as it is, also at the beginning of a table's row."""
     # Two hyphens would be joined to a dash.
     return visible(text).translate(_TEX).replace("--", "-{}-").replace("--", "-{}-")
-
-
-def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, also in a table's cell and at a line's start."""
-    escaped = re.sub(r"([\\`*_\[\]|~$<>&@])|(?<=\bwww)(\.)|(:)(?=//)", r"\\\g<0>", visible(text))
-    escaped = re.sub(r"^(\s*)([-+#=])", r"\1\\\2", escaped)
-    return re.sub(r"^(\s*\d+)([.)])", r"\1\\\2", escaped)  # or a list would begin
 
 
 def verbatim(text: str) -> Markup:
