@@ -13,6 +13,10 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # journal and no tokenizer takes them.
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
+# What begins or ends emphasis, code, a link, a cell, a formula or HTML. An underscore within a word
+# does nothing.
+_MARKDOWN = re.compile(r"[\\`*\[\]|~$<>&@]|(?<![^\W_])_|_(?![^\W_])|(?<=\bwww)\.|:(?=//)")
+
 
 def visible(text: str) -> str:
     """Return text with every character that a terminal might act on written as an escape."""
@@ -26,7 +30,7 @@ def visible(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return text that Markdown shows as it is, also in a table's cell and at a line's start."""
-    escaped = re.sub(r"([\\`*_\[\]|~$<>&@])|(?<=\bwww)(\.)|(:)(?=//)", r"\\\g<0>", visible(text))
+    escaped = _MARKDOWN.sub(r"\\\g<0>", visible(text))
     escaped = re.sub(r"^(\s*)([-+#=])", r"\1\\\2", escaped)
     return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)  # or a list would begin
 

@@ -11,7 +11,7 @@ from llm_tool.events import EpochEnded
 from llm_tool.logs.archive import Training
 from llm_tool.text import plural, shorten
 
-WIDTH, LEFT, TOP, BOTTOM, LABELS = 390, 44, 12, 40, 112
+WIDTH, LEFT, TOP, BOTTOM, LABELS = 402, 44, 12, 40, 124
 _SMALLEST_HEIGHT, _LINE = 210, 13  # of a picture, of a label
 _LABEL_LENGTH = 16
 _DESCRIBED = 8  # trainings
@@ -215,4 +215,5 @@ def _labels(
         limit = places[i] - _LINE
     for (_, style), y in zip(wanted, places, strict=True):
         furthest = max(ends[style], key=lambda point: point.x)
-        yield Label(style, shorten(names[style], _LABEL_LENGTH), y, furthest)
+        own = names[style].rpartition("/")[2] or names[style]  # the legend has it whole
+        yield Label(style, shorten(own, _LABEL_LENGTH), y, furthest)
