@@ -13,6 +13,7 @@ from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
 from llm_tool.events import JobEnded
 from llm_tool.logs.archive import Archive, Training
+from llm_tool.plan import Task, distinct_names
 from llm_tool.text import shell_word
 
 # A matrix of more classes fills pages and nobody reads it; its largest cells say what matters.
@@ -69,7 +70,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a session; ``scopes`` is empty while nothing in it is done."""
+    """One category of a session; ``scopes`` is empty while nothing in it is done.
+
+    ``name`` is what the user calls it, not its folder.
+    """
 
     name: str
     trainings: tuple[Training, ...]
@@ -97,8 +101,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Report:
-    """A session as it is reported."""
+    """A session as it is reported. ``names`` are those of the categories, by their folders."""
 
+    names: Mapping[str, str]
     archive: Archive
     categories: tuple[Category, ...]
     runs: tuple[Run, ...]
@@ -116,12 +121,21 @@ class Report:
 
 def gather(archive: Archive) -> Report:
     """Return what there is to report of a session, finished or not."""
+    names = _names(archive)
     categories = tuple(
-        Category(name, tuple(own), tuple(_scopes(own)))
-        for name, own in archive.by_category().items()
+        Category(names[folder], tuple(own), tuple(_scopes(own)))
+        for folder, own in archive.by_category().items()
     )
     runs = tuple(_run(number, run) for number, run in enumerate(archive.facts["runs"], start=1))
-    return Report(archive, categories, runs)
+    return Report(names, archive, categories, runs)
+
+
+def _names(archive: Archive) -> dict[str, str]:
+    """Return the name of each category by its folder, with its column where two share one."""
+    tasks = {folder: own[0].job.task for folder, own in archive.by_category().items()}
+    bare = {folder: Task(task.label_key, task.label_value) for folder, task in tasks.items()}
+    named = distinct_names(bare.values())
+    return {folder: named[task] for folder, task in bare.items()}
 
 
 def _scopes(trainings: Sequence[Training]) -> Iterable[Scope]:

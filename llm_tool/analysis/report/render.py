@@ -149,9 +149,7 @@ def setting(value: object) -> str:
     """Return the value of a setting as people write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or NOTHING
-    return "derived, or not set" if value is None else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def score(value: float | None, decimals: int = 3) -> str:
