@@ -131,6 +131,12 @@ def _predictions(task: Task, test_rows: int, number: int) -> pd.DataFrame:
     right = rng.random(len(parts)) < 0.7
     other = rng.choice(np.asarray(task.classes, dtype=object), len(parts))
     spoken = task.languages or ("",)
+    predicted = [t if ok else o for t, ok, o in zip(true, right, other, strict=True)]
+    rest = 0.2 / (len(task.classes) - 1)
+    shares = {
+        f"probability_{name}": [0.8 if own == name else rest for own in predicted]
+        for name in task.classes
+    }
     return pd.DataFrame(
         {
             "row": range(40, 40 + len(parts)),
@@ -138,7 +144,8 @@ def _predictions(task: Task, test_rows: int, number: int) -> pd.DataFrame:
             "part": parts,
             "language": [spoken[i % len(spoken)] for i in range(len(parts))],
             "true": true,
-            "predicted": [t if ok else o for t, ok, o in zip(true, right, other, strict=True)],
+            "predicted": predicted,
+            **shares,
         }
     )
 

@@ -11,11 +11,11 @@ import pytest
 from llm_tool.analysis.report import english, french
 from llm_tool.analysis.report.facts import gather
 from llm_tool.analysis.report.methods import Method, methods
-from llm_tool.analysis.report.render import escape_tex, render
+from llm_tool.analysis.report.render import render
 from llm_tool.config import RunConfig
 from llm_tool.logs.archive import Archive, read_session
 from llm_tool.plan import Task
-from llm_tool.text import escape_markdown
+from llm_tool.text import escape_latex, escape_markdown
 from tests.conftest import FINISHED
 from tests.made_sessions import made_session
 
@@ -103,7 +103,7 @@ def test_names_are_never_latex(tmp_path: Path) -> None:
 
 
 def test_french_typography_has_its_commands_in_latex() -> None:
-    assert escape_tex(f"«{NBSP}a{NBSP}»{THIN}; 5{NBSP}%") == r"«~a~»\,; 5~\%"
+    assert escape_latex(f"«{NBSP}a{NBSP}»{THIN}; 5{NBSP}%") == r"«~a~»\,; 5~\%"
 
 
 def markdown_rows(markdown: str) -> list[list[str]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +34,25 @@ class Unit:
     """One model as one run trained it with one seed; the tests of its folds are pooled.
 
     ``planned`` are all its trainings, ``trainings`` those with a result; ``test`` has a row for
-    each test item and ``validation`` for each validation row, sorted by ``row``.
+    each test item and ``validation`` for each validation row, sorted by ``row``. ``again`` tells
+    it from a training that should have been the same and came out otherwise.
     """
 
     planned: tuple[Training, ...]
     trainings: tuple[Training, ...]
     test: pd.DataFrame
     validation: pd.DataFrame
+    again: int = 0
 
     @property
     def first(self) -> Training:
         """Any of its trainings: they differ in their fold only."""
         return self.trainings[0]
+
+    @property
+    def seed(self) -> int:
+        """The seed that it was trained with."""
+        return self.first.job.seed
 
     @property
     def data(self) -> str:
@@ -86,10 +93,10 @@ class Unit:
         return settings
 
     @property
-    def model(self) -> tuple[str, str, str]:
+    def model(self) -> tuple[str, str, str, int]:
         """What one model is: what was asked for, its name, and how it was trained."""
         job = self.first.job
-        return job.model, job.model_name, json.dumps(self.recipe, sort_keys=True)
+        return job.model, job.model_name, json.dumps(self.recipe, sort_keys=True), self.again
 
     def languages(self) -> tuple[str, ...]:
         """Return the languages of its test items, sorted."""
@@ -149,8 +156,10 @@ def _unit(planned: Sequence[Training]) -> Unit | None:
         threshold = training.ended.threshold if training.ended else None
         tables.append(table.assign(threshold=np.nan if threshold is None else threshold))
     rows = pd.concat(tables).sort_values("row", kind="stable", ignore_index=True)
-    parts = (rows[rows["part"] == part].reset_index(drop=True) for part in ("test", "validation"))
-    return Unit(tuple(planned), done, *parts)
+    test, validation = (
+        rows[rows["part"] == part].reset_index(drop=True) for part in ("test", "validation")
+    )
+    return Unit(tuple(planned), done, test, validation)
 
 
 def by_test_set(judged: Iterable[Unit]) -> list[list[Unit]]:
@@ -159,6 +168,25 @@ def by_test_set(judged: Iterable[Unit]) -> list[list[Unit]]:
     for unit in judged:
         groups[unit.test_set].append(unit)
     return sorted(groups.values(), key=len, reverse=True)
+
+
+def without_repeats(group: Sequence[Unit]) -> tuple[list[Unit], list[str]]:
+    """Return the models of a test set with none twice, and notes on what was left out.
+
+    The same model, settings and seed with the same predictions are one training, done twice; with
+    other predictions they are two models.
+    """
+    kept: list[Unit] = []
+    notes = []
+    for unit in group:
+        like = [k for k in kept if k.model[:3] == unit.model[:3] and k.seed == unit.seed]
+        same = [k for k in like if k.test["predicted"].equals(unit.test["predicted"])]
+        if same:
+            names = f"{job_name(unit.first)} repeats {job_name(same[0].first)}"
+            notes.append(f"{visible(names)} with the same predictions, and counts once.")
+        else:
+            kept.append(replace(unit, again=len(like)))
+    return kept, notes
 
 
 def why_not(one: Unit, other: Unit) -> str:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.cli import report, training
+from llm_tool.cli import compare, report, training
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.errors import StoppedError, StudioError
@@ -123,6 +123,7 @@ def demo(
 
 app.command()(training.train)
 app.command()(training.check)
+app.command()(compare.compare)
 app.command()(report.report)
 
 

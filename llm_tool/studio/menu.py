@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
-_QUIT, _RESUME, _REPORT = "quit", "resume", "report"
+_QUIT, _RESUME, _COMPARE, _REPORT = "quit", "resume", "compare", "report"
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -54,6 +54,8 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         studio.warmup.start()
         if chosen == _RESUME:
             studio.resume()
+        elif chosen == _COMPARE:
+            studio.compare()
         elif chosen == _REPORT:
             write_a_report(studio.asker, console, studio.session.logs_dir)
         else:
@@ -112,6 +114,12 @@ class _Studio:
             return
         self.all_done = self.all_done and done
         self.console.print()
+
+    def compare(self) -> None:
+        """Ask for sessions and compare their models."""
+        from llm_tool.studio.compare import ask_and_compare
+
+        ask_and_compare(self.asker, self.console, self.session.logs_dir)
 
     def _train(self, ready: Ready | None) -> Outcome | None:
         if ready is None:
@@ -178,13 +186,12 @@ def _banner(console: Console, session: Session) -> None:
 
 def _options() -> list[tuple[str, str] | None]:
     modes = [(f"{name.capitalize():11} {summary}", name) for name, summary in MODES.items()]
-    return [
-        *modes,
-        None,
+    after = [
         ("Resume      an interrupted session", _RESUME),
+        ("Compare     sessions and models", _COMPARE),
         ("Report      tables and figures for a paper", _REPORT),
-        ("Quit", _QUIT),
     ]
+    return [*modes, None, *after, ("Quit", _QUIT)]
 
 
 def _about(session: Overview) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
 from llm_tool.events import ClassScore, LanguageScore, Scores
+from llm_tool.trainers.resampling import REPETITIONS, f1_macro_estimates
 
 Labels = NDArray[np.int64]
 
@@ -73,32 +74,17 @@ def _language(
 
 
 def f1_macro_interval(
-    true: Labels, predicted: Labels, classes: int, *, seed: int, resamples: int = 2000
+    true: Labels, predicted: Labels, *, seed: int, repetitions: int = REPETITIONS
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of macro F1, stratified by true class.
-
-    Drawing rows with replacement within each true class is drawing each row of the confusion
-    matrix from a multinomial, so whole matrices are drawn instead (Efron & Tibshirani 1993,
-    chapter 13).
+    """Return the 95 % bootstrap interval of macro F1, stratified by true class.
 
     Args:
         true: True classes, shape (rows,).
         predicted: Predicted classes, shape (rows,).
-        classes: Number of classes.
         seed: Seed of the draws.
-        resamples: Number of draws.
+        repetitions: Number of draws.
     """
-    matrix = confusion_matrix(true, predicted, labels=np.arange(classes))
     rng = np.random.default_rng(seed)
-    hits = np.zeros((resamples, classes))
-    marginals = np.zeros((resamples, classes))  # true plus predicted rows of each class
-    for i, (row, support) in enumerate(zip(matrix, matrix.sum(axis=1), strict=True)):
-        if support:
-            drawn = rng.multinomial(support, row / support, size=resamples)
-            hits[:, i] = drawn[:, i]
-            marginals += drawn
-            marginals[:, i] += support
-    f1 = np.divide(2 * hits, marginals, out=np.zeros_like(hits), where=marginals > 0)
-    macro = f1.sum(axis=1) / (marginals > 0).sum(axis=1)
-    low, high = np.percentile(macro, [2.5, 97.5])
-    return float(low), float(high)
+    (estimate,) = f1_macro_estimates(true, predicted[None], repetitions, rng)
+    interval = estimate.score_interval()
+    return interval.low, interval.high

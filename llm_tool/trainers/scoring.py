@@ -230,7 +230,7 @@ def job_ended(
         if test is not None:
             _, logits, labels = tasks[1][i]
             predicted = predict(logits, threshold)
-            low, high = f1_macro_interval(labels, predicted, len(task.classes), seed=job.seed)
+            low, high = f1_macro_interval(labels, predicted, seed=job.seed)
             scores = _scores(task, predicted, labels, test[1])
             result = replace(result, test=scores, f1_macro_low=low, f1_macro_high=high)
         results.append(result)

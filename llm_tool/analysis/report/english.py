@@ -146,8 +146,8 @@ def _evaluation(method: Method) -> list[str]:
     if not method.intervals:
         return []
     return [
-        "Intervals of the test macro F1 are 95 % percentile bootstrap intervals, stratified by "
-        "true class."
+        "Intervals of the test macro F1 are 95 % bootstrap intervals over the test texts, "
+        "stratified by true class."
     ]
 
 

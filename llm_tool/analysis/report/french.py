@@ -184,7 +184,7 @@ def _evaluation(method: Method) -> list[str]:
         return []
     return [
         f"Les intervalles du F1 macro de test sont des intervalles à 95{NBSP}% par bootstrap "
-        "(percentiles), stratifié selon la classe réelle."
+        "sur les textes de test, stratifié selon la classe réelle."
     ]
 
 

@@ -11,54 +11,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from llm_tool import __version__
-from llm_tool.analysis.compare import Pair, compare
+from llm_tool.analysis.compare import compare
+from llm_tool.analysis.compare_facts import Contest, Pair
+from llm_tool.analysis.compare_text import rounded, summary, told_pairs, verdict
 from llm_tool.analysis.ranking import Standing
 from llm_tool.analysis.report import charts, english, french
 from llm_tool.analysis.report.counts import PARTS
 from llm_tool.analysis.report.facts import Scope, gather
 from llm_tool.analysis.report.methods import methods
-from llm_tool.analysis.statistics import Interval
 from llm_tool.events import JobEnded, JobStarted
 from llm_tool.logs.archive import Archive, Training
 from llm_tool.logs.summary import duration, long_texts
-from llm_tool.text import escape_markdown, plural, shorten, visible
+from llm_tool.text import escape_latex, escape_markdown, plural, shorten, visible
+from llm_tool.trainers.resampling import Interval
 
 Kind = Literal["html", "latex", "markdown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SUFFIXES: Mapping[Kind, str] = {"html": ".html", "latex": ".tex", "markdown": ".md"}
 NOTHING = "–"
-
-_TEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
-        "`": r"\textasciigrave{}",
-        # What LaTeX would take for an option of the line break before it.
-        "[": "{[}",
-        "]": "{]}",
-        "*": "{*}",
-        "±": r"\textpm{}",
-        "−": r"\textminus{}",
-        "–": r"\textendash{}",
-        "“": r"\textquotedblleft{}",
-        "”": r"\textquotedblright{}",
-        "’": r"\textquoteright{}",
-        french.NBSP: "~",
-        french.THIN: r"\,",
-    }
-)
 
 
 def render(archive: Archive, kind: Kind) -> str:
@@ -85,7 +55,7 @@ def render(archive: Archive, kind: Kind) -> str:
 
 
 def _environment(kind: Kind) -> Environment:
-    escape = {"html": visible, "latex": escape_tex, "markdown": escape_markdown}[kind]
+    escape = {"html": visible, "latex": escape_latex, "markdown": escape_markdown}[kind]
     delimiters: dict[str, str] = {}
     if kind == "latex":  # whose own braces would be taken for Jinja's
         delimiters = {
@@ -112,7 +82,7 @@ def _environment(kind: Kind) -> Environment:
     }  # fmt: skip
     environment.globals |= {
         "draw": charts.draw, "charts": charts, "plural": _counted, "long": _long,
-        "single": _single, "deviation": _deviation,
+        "single": _single, "deviation": _deviation, "said": _said,
     }  # fmt: skip
     return environment
 
@@ -122,12 +92,6 @@ def _finalise(escape: Callable[[str], str], value: object) -> object:
     if isinstance(value, Markup):
         return value
     return escape(str(value))
-
-
-def escape_tex(text: str) -> str:
-    """Return text that LaTeX sets as it is, also at the beginning of a table's row."""
-    # Two hyphens would be joined to a dash.
-    return visible(text).translate(_TEX).replace("--", "-{}-").replace("--", "-{}-")
 
 
 def verbatim(text: str) -> Markup:
@@ -221,7 +185,13 @@ def told_apart(pair: Pair) -> str:
         return "yes"
     if pair.items_needed is None:
         return "no"
-    return f"no; it would take about {pair.items_needed:,} test rows"
+    return f"no; it would take about {rounded(pair.items_needed):,} test rows"
+
+
+def _said(contest: Contest) -> list[str]:
+    """Return what a contest says in sentences."""
+    verdicts = [verdict(pair, contest) for pair in told_pairs(contest)]
+    return [*filter(None, [summary(contest)]), *verdicts, *contest.notes]
 
 
 def spread(mean: float | None, deviation: float | None) -> str:

@@ -1,0 +1,134 @@
+r"""A comparison as LaTeX: booktabs tables for a paper.
+
+They need ``\usepackage{booktabs}``; nothing of the user's is ever read as a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llm_tool.analysis.compare_facts import Comparison, Contest, Entry
+from llm_tool.analysis.compare_text import rounded, title
+from llm_tool.text import visible
+from llm_tool.trainers.resampling import Interval
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "·": r"\textperiodcentered{}",
+    "–": "--",
+    "[": "{[}",  # at the start of a row it would be an argument of the one before
+    "]": "{]}",
+}
+
+
+def latex_text(text: str) -> str:
+    """Return text that LaTeX prints as it is."""
+    return "".join(_SPECIAL.get(c, c) for c in visible(text))
+
+
+def latex(comparison: Comparison) -> str:
+    """Return a table of scores for each contest, and one of its pairs where there are several."""
+    lines = [r"% Needs \usepackage{booktabs}."]
+    for contest in comparison.contests:
+        lines += ["", *_scores(contest)]
+        if contest.pairs:
+            lines += ["", *_pairs(contest, comparison.repetitions)]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(contest: Contest) -> Iterator[str]:
+    languages = [result.language for result in contest.entries[0].languages]
+    gaps = any(entry.gap for entry in contest.entries)
+    if len(languages) < 2:
+        languages = []
+    head = ["Model", "Val.\\ F1", "Test F1 {[}95\\,\\%{]}", "SD", "Accuracy"]
+    head += [latex_text(name) for name in languages] + ["Gap {[}95\\,\\%{]}"] * gaps
+    caption = (
+        f"{latex_text(title(contest))}: macro F1 on validation, by which models are in order, and "
+        "on the test, with 95\\,\\% bootstrap intervals; SD over seeds."
+    )
+    if gaps:
+        caption += " Gap: the best language over the worst, in macro F1."
+    rows = [_row(entry, languages, gaps) for entry in contest.entries]
+    return _table(head, "lr" + "l" + "r" * (2 + len(languages)) + "l" * gaps, rows, caption)
+
+
+def _row(entry: Entry, languages: Sequence[str], gaps: bool) -> list[str]:
+    scores = {result.language: f"{result.f1_macro.value:.3f}" for result in entry.languages}
+    cells = [
+        latex_text(entry.name),
+        f"{entry.val:.3f}",
+        _interval(entry.f1_macro),
+        "--" if entry.seed_spread is None else f"{entry.seed_spread:.3f}",
+        f"{entry.accuracy:.3f}",
+        *(scores.get(language, "--") for language in languages),
+    ]
+    if gaps:
+        found = entry.gap
+        names = f"{latex_text(found.best)}--{latex_text(found.worst)} " if found else "--"
+        cells.append(names + (_interval(found.difference) if found else ""))
+    return cells
+
+
+def _pairs(contest: Contest, repetitions: int) -> Iterator[str]:
+    head = ["Model", "Other", "Difference {[}95\\,\\%{]}", "$p$", "McNemar $p$", "Items needed"]
+    caption = (
+        f"{latex_text(title(contest))}: differences in test macro F1 with paired bootstrap "
+        f"intervals ({repetitions:,} draws within classes); $p$ of the bootstrap and of McNemar's "
+        "exact test, Holm-corrected for all pairs; test items for 80\\,\\% power where $p > 0.05$."
+    )
+    rows = [
+        [
+            latex_text(pair.first),
+            latex_text(pair.second),
+            _interval(pair.difference),
+            _p(pair.bootstrap_holm),
+            _p(pair.mcnemar_holm),
+            "--" if pair.items_needed is None else f"{rounded(pair.items_needed):,}",
+        ]
+        for pair in contest.pairs
+    ]
+    return _table(head, "lllrrr", rows, caption)
+
+
+def _table(
+    head: Sequence[str], columns: str, rows: Sequence[Sequence[str]], caption: str
+) -> Iterator[str]:
+    yield r"\begin{table}"
+    yield r"\centering"
+    yield rf"\caption{{{caption}}}"
+    yield rf"\begin{{tabular}}{{{columns}}}"
+    yield r"\toprule"
+    yield " & ".join(head) + r" \\"
+    yield r"\midrule"
+    for row in rows:
+        yield " & ".join(row) + r" \\"
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+    yield r"\end{table}"
+
+
+def _interval(interval: Interval) -> str:
+    ends = f"{_number(interval.low)}, {_number(interval.high)}"
+    return f"{_number(interval.value)} {{[}}{ends}{{]}}"
+
+
+def _number(value: float) -> str:
+    return f"$-${-value:.3f}" if round(value, 3) < 0 else f"{abs(value):.3f}"
+
+
+def _p(p: float) -> str:
+    return "$<$0.001" if p < 0.001 else f"{p:.3f}"
