@@ -88,16 +88,15 @@ def picture_report() -> None:
     from llm_tool.modes.planning import prepare
 
     with tempfile.TemporaryDirectory() as folder:
-        half = first_half(Path(folder, "all-MiniLM-first-3-layers"))
+        half = first_half(Path(folder, "MiniLM-first-3-layers"))
         config = make_config(
             {
                 "mode": "benchmark",
-                "label": "sentiment",
+                "label": ("sentiment", "specific_themes"),
                 "model": ("embedded", str(half)),
                 "languages": "multilingual",
                 "seeds": (1, 2),
-                "epochs": 8,
-                "learning_rate": 3e-4,
+                "epochs": 5,
                 "test_share": 0.3,
                 "logs_dir": f"{folder}/logs",
                 "models_dir": f"{folder}/models",
@@ -113,12 +112,12 @@ def picture_report() -> None:
 def photograph(page: Path, picture: Path) -> None:
     """Write a picture of a report's page down to the end of its first category."""
     with browser() as opened:
-        shown = opened.new_page(viewport={"width": 1000, "height": 800}, device_scale_factor=1.5)
+        shown = opened.new_page(viewport={"width": 1120, "height": 800}, device_scale_factor=1.2)
         shown.goto(page.as_uri())
         end = shown.locator("#c1").bounding_box()
         if end is None:
             sys.exit("the page has no category")
-        clip = {"x": 0, "y": 0, "width": 1000, "height": end["y"] + end["height"] + 12}
+        clip = {"x": 0, "y": 0, "width": 1120, "height": end["y"] + end["height"] + 12}
         shown.screenshot(path=picture, full_page=True, clip=clip)
 
 

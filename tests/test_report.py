@@ -54,7 +54,9 @@ def test_the_numbers_of_a_page_are_those_of_best_csv(archive: Archive, page: str
             ]  # fmt: skip
 
 
-def test_the_data_summary_counts_every_row_of_the_file(archive: Archive, finished: Path) -> None:
+def test_the_data_summary_counts_every_row_of_the_file(
+    archive: Archive, finished: Path, page: str
+) -> None:
     rows = pd.read_csv(finished / "tweets.csv")
     for category in gather(archive).categories:
         (scope,) = category.scopes
@@ -65,6 +67,12 @@ def test_the_data_summary_counts_every_row_of_the_file(archive: Archive, finishe
         assert scope.counts.whole.total == len(rows)
         for i, whole in enumerate(scope.counts.whole.parts):
             assert sum(row.parts[i] or 0 for row in scope.counts.classes) == whole
+    (run,) = gather(archive).runs
+    assert [(a.tasks, a.rows, sum(a.parts.values())) for a in run.accounts] == [
+        (("sentiment",), 60, 60),
+        (("topic",), 60, 60),
+    ]
+    assert "Where the rows of the file went" in page
 
 
 def test_without_the_split_file_the_training_rows_of_a_class_are_not_guessed(

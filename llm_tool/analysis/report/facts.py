@@ -13,7 +13,7 @@ from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
 from llm_tool.events import JobEnded
 from llm_tool.logs.archive import Archive, Training
-from llm_tool.plan import Task, distinct_names
+from llm_tool.plan import Account, Task, distinct_names
 from llm_tool.text import shell_word
 
 # A matrix of more classes fills pages and nobody reads it; its largest cells say what matters.
@@ -85,7 +85,8 @@ class Run:
     """One run of a session: its settings, and the command that does the same again.
 
     ``command`` is empty for a run that was started from Python; ``chosen`` names the settings
-    that are not at their default.
+    that are not at their default. ``accounts`` say where all rows of the file went, as far as the
+    session says it.
     """
 
     number: int
@@ -97,6 +98,7 @@ class Run:
     config: Mapping[str, Any]
     chosen: frozenset[str]
     command: str
+    accounts: tuple[Account, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,10 @@ def _run(number: int, facts: Mapping[str, Any]) -> Run:
         config=config,
         chosen=frozenset(known.chosen()) if known else frozenset(),
         command=" ".join(map(shell_word, again.command())) if again else "",
+        accounts=tuple(
+            Account(**{**account, "tasks": tuple(account["tasks"])})
+            for account in facts.get("accounts", ())
+        ),
     )
 
 
