@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llm_tool.logs import read_metrics
-from tests.terminal import CTRL_C, UP, Terminal
+from tests.terminal import CTRL_C, DOWN, UP, Terminal
 
 TOOL = [sys.executable, "-m", "llm_tool"]
 SESSION = "20260101_000000"
@@ -126,14 +126,14 @@ def test_the_studio_goes_on_with_a_session_that_was_killed(
 
     studio = Terminal([*TOOL, "studio"], folder=tmp_path)
     try:
-        studio.answer("What would you like to do?", UP, UP)  # above the first is the last: Quit
+        studio.answer("What would you like to do?", *[DOWN] * 6)  # below the modes
         studio.wait_for(f"{SESSION}  interrupted, 0 of 1 jobs done  quick, tweets.csv")
         studio.answer("Which session?")
         studio.wait_for("1 of 1 jobs done", 90)
         assert f"goes on after epoch {kept} of an earlier attempt" in studio.text().replace(
             "\n", " "
         )
-        studio.answer("What would you like to do?", UP, UP)
+        studio.answer("What would you like to do?", *[DOWN] * 6)
         studio.wait_for("No session in training_logs/ is unfinished.")
         studio.answer("What would you like to do?", UP)
         assert studio.exit_code() == 0

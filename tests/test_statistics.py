@@ -125,6 +125,8 @@ def test_a_score_without_any_error_is_as_sure_as_an_exact_binomial_one(items: in
     assert (right.score_interval().low, right.score_interval().high) == pytest.approx((low, 1))
     assert (wrong.score_interval().low, wrong.score_interval().high) == pytest.approx((0, 1 - low))
     assert (right - right).p_value == 1
+    assert (right - wrong).p_value == 0
+    assert (right - wrong).difference_interval().low == pytest.approx(low)
 
 
 def test_models_with_the_same_predictions_do_not_differ_on_any_draw() -> None:

@@ -1,1 +1,1 @@
-"""What trained models say about each other: rankings."""
+"""What trained models say about each other: rankings, comparisons."""

@@ -43,7 +43,8 @@ SEED = 42
 _METHOD = (
     "Models are in the order of their macro F1 on validation rows; the test is the estimate and "
     "does not choose.",
-    "[95 %]: bootstrap over test items within each class, all models on the same draws. "
+    "[95 %]: bootstrap over test items within each class, all models on the same draws; the "
+    "shares of the classes are taken as they are. "
     "±: standard deviation over seeds; what other seeds would give is not in the intervals.",
     "p: paired bootstrap of macro F1, and McNemar's exact test of accuracy (of several seeds, of "
     "their mean probabilities), each with Holm's correction for all pairs of a table. Models are "

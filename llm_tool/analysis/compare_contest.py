@@ -27,6 +27,12 @@ from llm_tool.trainers.resampling import (
     mean_of,
 )
 
+# Settings by which models of one name are told apart, the most telling first.
+_TELLING = (
+    "shared_encoder", "reinforced", "class_weights", "oversample", "long_documents", "max_length",
+    "epochs", "learning_rate", "batch_size",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class _Model:
@@ -50,7 +56,13 @@ class _Model:
     @property
     def complete(self) -> bool:
         """Whether all its planned trainings have a result."""
-        return all(len(unit.planned) == len(unit.trainings) for unit in self.units)
+        return all(training.ended for training in self.planned)
+
+    @property
+    def planned(self) -> list[Training]:
+        """All its trainings in the runs that it comes from, also those without a result."""
+        every = {job_name(t): t for unit in self.units for t in unit.siblings}
+        return list(every.values())
 
     @property
     def parameters(self) -> int:
@@ -134,10 +146,9 @@ def contest(
 def _notes(ranked: Sequence[tuple[str, _Model]]) -> Iterator[str]:
     """Yield what makes the models of a contest less than equal."""
     for name, model in ranked:
-        planned = sum(len(unit.planned) for unit in model.units)
-        lacking = planned - sum(len(unit.trainings) for unit in model.units)
+        lacking = sum(training.ended is None for training in model.planned)
         if lacking:
-            left = f"{lacking} of {plural(planned, 'training')}"
+            left = f"{lacking} of {plural(len(model.planned), 'training')}"
             yield f"{visible(name)} is incomplete and comes last: {left} without a result."
     if len({len(model.units) for _, model in ranked}) > 1:
         counts = ", ".join(f"{visible(n)} {len(model.units)}" for n, model in ranked)
@@ -186,16 +197,22 @@ def _names(models: Sequence[Sequence[Unit]]) -> list[str]:
 def _apart(models: Sequence[Sequence[Unit]]) -> list[str]:
     """Return what sets models of one name apart: settings, what was asked for, or sessions."""
     recipes = [own[0].recipe for own in models]
-    differ = [key for key in recipes[0] if len({str(recipe[key]) for recipe in recipes}) > 1]
-    settings = [", ".join(f"{key} {_value(recipe[key])}" for key in differ) for recipe in recipes]
+    differ = [key for key in _TELLING if len({str(recipe.get(key)) for recipe in recipes}) > 1]
+    differ += [k for k in recipes[0] if k not in _TELLING and len({str(r[k]) for r in recipes}) > 1]
     asked = [own[0].first.job.model for own in models]
     sessions = [" ".join(dict.fromkeys(unit.first.session_id for unit in own)) for own in models]
-    ways = ([settings] if len(differ) <= 2 else []) + [asked, sessions]
+    ways = [
+        *([f"{key}={_value(recipe[key])}" for recipe in recipes] for key in differ),
+        [", ".join(f"{key}={_value(recipe[key])}" for key in differ[:2]) for recipe in recipes],
+        asked,
+        sessions,
+    ]
     return next((way for way in ways if len(set(way)) == len(way)), sessions)
 
 
 def _value(setting: object) -> str:
-    return f"{setting:g}" if isinstance(setting, float) else str(setting)
+    """Return a setting as ``--set`` takes it."""
+    return f"{setting:g}" if isinstance(setting, float) else str(setting).lower()
 
 
 def _languages(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llm_tool.analysis.compare_facts import Comparison, Contest, Entry
-from llm_tool.analysis.compare_text import rounded, title
+from llm_tool.analysis.compare_text import more_items, short_p, titles
 from llm_tool.text import visible
 from llm_tool.trainers.resampling import Interval
 
@@ -42,14 +42,14 @@ def latex_text(text: str) -> str:
 def latex(comparison: Comparison) -> str:
     """Return a table of scores for each contest, and one of its pairs where there are several."""
     lines = [r"% Needs \usepackage{booktabs}."]
-    for contest in comparison.contests:
-        lines += ["", *_scores(contest)]
+    for title, contest in zip(titles(comparison), comparison.contests, strict=True):
+        lines += ["", *_scores(latex_text(title), contest)]
         if contest.pairs:
-            lines += ["", *_pairs(contest, comparison.repetitions)]
+            lines += ["", *_pairs(latex_text(title), contest, comparison.repetitions)]
     return "\n".join(lines) + "\n"
 
 
-def _scores(contest: Contest) -> Iterator[str]:
+def _scores(title: str, contest: Contest) -> Iterator[str]:
     languages = [result.language for result in contest.entries[0].languages]
     gaps = any(entry.gap for entry in contest.entries)
     if len(languages) < 2:
@@ -57,7 +57,7 @@ def _scores(contest: Contest) -> Iterator[str]:
     head = ["Model", "Val.\\ F1", "Test F1 {[}95\\,\\%{]}", "SD", "Accuracy"]
     head += [latex_text(name) for name in languages] + ["Gap {[}95\\,\\%{]}"] * gaps
     caption = (
-        f"{latex_text(title(contest))}: macro F1 on validation, by which models are in order, and "
+        f"{title}: macro F1 on validation, by which models are in order, and "
         "on the test, with 95\\,\\% bootstrap intervals; SD over seeds."
     )
     if gaps:
@@ -83,21 +83,22 @@ def _row(entry: Entry, languages: Sequence[str], gaps: bool) -> list[str]:
     return cells
 
 
-def _pairs(contest: Contest, repetitions: int) -> Iterator[str]:
-    head = ["Model", "Other", "Difference {[}95\\,\\%{]}", "$p$", "McNemar $p$", "Items needed"]
+def _pairs(title: str, contest: Contest, repetitions: int) -> Iterator[str]:
+    head = ["Model", "Other", "Difference {[}95\\,\\%{]}", "$p$", "McNemar $p$", "More items"]
     caption = (
-        f"{latex_text(title(contest))}: differences in test macro F1 with paired bootstrap "
+        f"{title}: differences in test macro F1 with paired bootstrap "
         f"intervals ({repetitions:,} draws within classes); $p$ of the bootstrap and of McNemar's "
-        "exact test, Holm-corrected for all pairs; test items for 80\\,\\% power where $p > 0.05$."
+        "exact test, Holm-corrected for all pairs; test items that it takes beyond these to tell "
+        "such a difference with 80\\,\\% power."
     )
     rows = [
         [
             latex_text(pair.first),
             latex_text(pair.second),
             _interval(pair.difference),
-            _p(pair.bootstrap_holm),
-            _p(pair.mcnemar_holm),
-            "--" if pair.items_needed is None else f"{rounded(pair.items_needed):,}",
+            latex_text(short_p(pair.bootstrap_holm)),
+            latex_text(short_p(pair.mcnemar_holm)),
+            latex_text(more_items(pair, contest)),
         ]
         for pair in contest.pairs
     ]
@@ -128,7 +129,3 @@ def _interval(interval: Interval) -> str:
 
 def _number(value: float) -> str:
     return f"$-${-value:.3f}" if round(value, 3) < 0 else f"{abs(value):.3f}"
-
-
-def _p(p: float) -> str:
-    return "$<$0.001" if p < 0.001 else f"{p:.3f}"

@@ -33,11 +33,13 @@ _NOT_LEARNED = {"threads"}
 class Unit:
     """One model as one run trained it with one seed; the tests of its folds are pooled.
 
-    ``planned`` are all its trainings, ``trainings`` those with a result; ``test`` has a row for
+    ``planned`` are all its trainings, ``trainings`` those with a result, ``siblings`` those of the
+    same model and run with any seed; ``test`` has a row for
     each test item and ``validation`` for each validation row, sorted by ``row``. ``again`` tells
     it from a training that should have been the same and came out otherwise.
     """
 
+    siblings: tuple[Training, ...]
     planned: tuple[Training, ...]
     trainings: tuple[Training, ...]
     test: pd.DataFrame
@@ -123,16 +125,16 @@ def units(trainings: Iterable[Training]) -> tuple[list[Unit], dict[str, list[str
 
     The second are names as of ``job_name``.
     """
-    planned: dict[tuple[str, ...], list[Training]] = defaultdict(list)
+    models: dict[tuple[str, ...], list[Training]] = defaultdict(list)
     for training in trainings:
         job, run = training.job, training.run
-        key = (training.session_id, run["jobs"][0], job.model, job.model_name, str(job.seed))
-        planned[key].append(training)
+        models[training.session_id, run["jobs"][0], job.model, job.model_name].append(training)
     judged: list[Unit] = []
     refused: dict[str, list[str]] = defaultdict(list)
-    for own in planned.values():
+    for siblings, seed in [(o, s) for o in models.values() for s in _seeds(o)]:
+        own = [training for training in siblings if training.job.seed == seed]
         try:
-            unit = _unit(own)
+            unit = _unit(own, siblings)
         except StudioError as error:
             refused[str(error)].extend(map(job_name, own))
             continue
@@ -144,7 +146,11 @@ def units(trainings: Iterable[Training]) -> tuple[list[Unit], dict[str, list[str
     return judged, dict(refused)
 
 
-def _unit(planned: Sequence[Training]) -> Unit | None:
+def _seeds(trainings: Iterable[Training]) -> list[int]:
+    return list(dict.fromkeys(training.job.seed for training in trainings))
+
+
+def _unit(planned: Sequence[Training], siblings: Sequence[Training]) -> Unit | None:
     import pandas as pd
 
     done = tuple(training for training in planned if training.ended)
@@ -159,7 +165,7 @@ def _unit(planned: Sequence[Training]) -> Unit | None:
     test, validation = (
         rows[rows["part"] == part].reset_index(drop=True) for part in ("test", "validation")
     )
-    return Unit(tuple(planned), done, test, validation)
+    return Unit(tuple(siblings), tuple(planned), done, test, validation)
 
 
 def by_test_set(judged: Iterable[Unit]) -> list[list[Unit]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 
 from llm_tool.analysis.compare_facts import Comparison, Contest, Gap, Pair, Refusal
-from llm_tool.analysis.statistics import ALPHA
+from llm_tool.analysis.statistics import ALPHA, SMALLEST
 from llm_tool.plan import MULTILINGUAL
 from llm_tool.text import plural, visible
 from llm_tool.trainers.resampling import Interval
@@ -14,11 +14,25 @@ _MANY = 1_000_000  # test items that nobody will label
 _MOST_SENTENCES = 3  # pairs; of more, those with the first model
 
 
-def title(contest: Contest) -> str:
-    """Return the name of a contest: category, scope, number of test items."""
-    scope = "" if contest.language in ("", MULTILINGUAL) else visible(contest.language)
-    named = filter(None, (visible(contest.category), scope, plural(contest.items, "test item")))
-    return " · ".join(named)
+def titles(comparison: Comparison) -> list[str]:
+    """Return a title for each contest: category, scope, number of test items.
+
+    Where a category was tested on several sets, its sessions tell them apart.
+    """
+    several = Counter((contest.category, contest.language) for contest in comparison.contests)
+    shown = []
+    for contest in comparison.contests:
+        named = [visible(contest.category), _scope(contest.language)]
+        named.append(plural(contest.items, "test item"))
+        if several[contest.category, contest.language] > 1:
+            every = dict.fromkeys(s for entry in contest.entries for s in entry.sessions)
+            named.append(f"session{'s' if len(every) > 1 else ''} {', '.join(every)}")
+        shown.append(" · ".join(filter(None, named)))
+    return shown
+
+
+def _scope(language: str) -> str:
+    return "" if language in ("", MULTILINGUAL) else visible(language)
 
 
 def bracketed(interval: Interval, *, signed: bool = False) -> str:
@@ -30,6 +44,11 @@ def bracketed(interval: Interval, *, signed: bool = False) -> str:
 def p_value(p: float) -> str:
     """Return a p value as text: ``p = 0.032``, ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def short_p(p: float) -> str:
+    """Return a p value as a cell of a table."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def verdict(pair: Pair, contest: Contest) -> str:
@@ -62,8 +81,10 @@ def _by_seeds(difference: float, pair: Pair, contest: Contest) -> str:
 
 def needed(pair: Pair, contest: Contest) -> str:
     """Return how many more test items would tell a pair apart, in a sentence."""
-    if pair.items_needed is None:
+    if pair.items_needed is None and abs(pair.difference.value) < SMALLEST:
         return "No number of test items would tell a difference that is not there."
+    if pair.items_needed is None:
+        return "How many more test items it would take cannot be said from these."
     more = pair.items_needed - contest.items
     if more > _MANY:
         return "More than a million more test items would be needed to tell such a difference."
@@ -71,6 +92,14 @@ def needed(pair: Pair, contest: Contest) -> str:
         f"About {rounded(more):,} more test items would be needed to tell such a difference with "
         "80 % power."
     )
+
+
+def more_items(pair: Pair, contest: Contest) -> str:
+    """Return how many more test items would tell a pair apart, as a cell of a table."""
+    if pair.items_needed is None:
+        return "–"
+    more = pair.items_needed - contest.items
+    return "over a million" if more > _MANY else f"{rounded(more):,}"
 
 
 def rounded(count: int) -> int:
@@ -117,17 +146,9 @@ def gap(found: Gap | None) -> str:
 
 def refusal(refused: Refusal) -> str:
     """Return what was not compared, and why, in a sentence."""
-    scope = f" · {visible(refused.language)}" if refused.language else ""
+    scope = _scope(refused.language)
     shown = [visible(name) for name in refused.trainings]
     more = f" and {len(shown) - 3} more" if len(shown) > 4 else ""
     names = ", ".join(shown[:3] if more else shown)
-    return f"{visible(refused.category)}{scope}: {names}{more}: {refused.reason}"
-
-
-def sentences(comparison: Comparison) -> Iterator[str]:
-    """Yield everything that a comparison says in words, contest by contest, then the refusals."""
-    for contest in comparison.contests:
-        yield from filter(None, [summary(contest)])
-        yield from (verdict(pair, contest) for pair in told_pairs(contest))
-        yield from contest.notes
-    yield from map(refusal, comparison.refusals)
+    named = " · ".join(filter(None, (visible(refused.category), scope)))
+    return f"{named}: {names}{more}: {refused.reason}"

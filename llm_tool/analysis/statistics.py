@@ -5,6 +5,7 @@ The bootstrap is in ``llm_tool.trainers.resampling``.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from math import ceil
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 ALPHA = 0.05
 POWER = 0.8
+SMALLEST = 1e-9  # less is no difference: it is rounding
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
@@ -30,7 +32,13 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return p values corrected for being so many (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
 
-    return tuple(map(float, multipletests(p_values, method="holm")[1])) if p_values else ()
+    if len(p_values) < 2:
+        return tuple(p_values)
+    gc.freeze()  # multipletests collects garbage, over all objects there are: 0.1 s and more
+    try:
+        return tuple(map(float, multipletests(p_values, method="holm")[1]))
+    finally:
+        gc.unfreeze()
 
 
 def items_needed(
@@ -50,7 +58,7 @@ def items_needed(
     """
     from statsmodels.stats.power import normal_sample_size_one_tail
 
-    if abs(difference) < 1e-9 or not standard_error:
+    if abs(difference) < SMALLEST or not standard_error:
         return None
     effect = abs(difference) / (standard_error * np.sqrt(items))
     needed = normal_sample_size_one_tail(effect, power, alpha / 2)  # the other tail is far away

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,11 @@ from llm_tool.text import plural, shell_word, visible
 
 if TYPE_CHECKING:
     from llm_tool.analysis.compare import Comparison, Contest, Pair
+
+
+_TOGETHER = re.compile(
+    r"(?<=\d) (?=\[)|(?<=\.\d\d\d,) (?=-?\d)|(?<=\bp) (?=[=<])|(?<=[=<±]) (?=\d)"
+)
 
 
 def compare_sessions(
@@ -68,14 +75,15 @@ def _named(sessions: Sequence[str]) -> str:
 
 def show_comparison(console: Console, found: Comparison) -> None:
     """Print every contest, what was not compared, and how to read it."""
-    from llm_tool.analysis.compare_text import refusal
+    from llm_tool.analysis.compare_text import refusal, titles
 
-    for contest in found.contests:
+    for title, contest in zip(titles(found), found.contests, strict=True):
+        rule(console, title)
         _show_contest(console, contest)
     if found.refusals:
         rule(console, "Not compared")
         for refused in found.refusals:
-            console.print(Text(refusal(refused), style=WARN))
+            _say(console, refusal(refused), WARN)
         console.print()
     rule(console, "How to read this")
     for note in found.notes:
@@ -83,9 +91,8 @@ def show_comparison(console: Console, found: Comparison) -> None:
 
 
 def _show_contest(console: Console, contest: Contest) -> None:
-    from llm_tool.analysis.compare_text import summary, title, told_pairs, verdict
+    from llm_tool.analysis.compare_text import summary, told_pairs, verdict
 
-    rule(console, title(contest))
     _show_entries(console, contest)
     _show_languages(console, contest)
     whole = summary(contest)
@@ -93,13 +100,26 @@ def _show_contest(console: Console, contest: Contest) -> None:
         console.print(Text(whole, style=STRONG))
     told = told_pairs(contest)
     for pair in told:
-        console.print(Text(f"· {verdict(pair, contest)}"))
+        _say(console, verdict(pair, contest))
     others = [pair for pair in contest.pairs if pair not in told]
     if others:
-        _show_pairs(console, contest)
+        _show_pairs(console, contest, others)
     for note in contest.notes:
-        console.print(Text(f"· {note}", style=WARN))
+        _say(console, note, WARN)
     console.print()
+
+
+def _say(console: Console, sentence: str, style: str = "") -> None:
+    """Print a sentence as a point of a list; a number keeps its interval on its line."""
+    kept = _TOGETHER.sub("\N{NO-BREAK SPACE}", sentence)
+    said = textwrap.fill(
+        f"· {kept}",
+        console.width - 1,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    console.print(Text(said.replace("\N{NO-BREAK SPACE}", " "), style=style), soft_wrap=True)
 
 
 def _show_entries(console: Console, contest: Contest) -> None:
@@ -141,13 +161,14 @@ def _show_languages(console: Console, contest: Contest) -> None:
     languages = contest.entries[0].languages
     if len(languages) < 2:
         return
-    name = Column("test F1 by language", flexible=True)
-    titles = [f"{result.language} ({result.items:,})" for result in languages]
+    name = Column("F1 by language", flexible=True)
+    counted = [f"{result.language} ({result.items:,})" for result in languages]
     gaps = [gap(entry.gap) for entry in contest.entries]
     whole = [[bracketed(one.f1_macro) for one in entry.languages] for entry in contest.entries]
     short = [[f"{one.f1_macro.value:.3f}" for one in e.languages] for e in contest.entries]
     room = console.width - cell_len(name.title) - max(map(cell_len, gaps)) - 2
-    for scores in (whole, short):
+    bare = [result.language for result in languages]
+    for scores, titles in ((whole, counted), (short, counted), (short, bare)):
         widths = [max(map(cell_len, (t, *own))) for t, *own in zip(titles, *scores, strict=True)]
         if sum(widths) + 2 * len(widths) <= room:
             break
@@ -161,9 +182,9 @@ def _show_languages(console: Console, contest: Contest) -> None:
     print_table(console, columns, rows)
 
 
-def _show_pairs(console: Console, contest: Contest) -> None:
-    """Print all pairs of a contest with many models."""
-    from llm_tool.analysis.compare_text import bracketed
+def _show_pairs(console: Console, contest: Contest, pairs: Sequence[Pair]) -> None:
+    """Print pairs of a contest with many models."""
+    from llm_tool.analysis.compare_text import bracketed, more_items, short_p
 
     columns = [
         Column("first", flexible=True),
@@ -171,28 +192,20 @@ def _show_pairs(console: Console, contest: Contest) -> None:
         Column("difference [95 %]", "right"),
         Column("p", "right"),
         Column("McNemar", "right"),
-        Column("items needed", "right"),
+        Column("more items", "right"),
     ]
     rows = [
         [
             pair.first,
             pair.second,
             bracketed(pair.difference, signed=True),
-            f"{pair.bootstrap_holm:.3f}",
-            f"{pair.mcnemar_holm:.3f}",
-            _items(pair),
+            short_p(pair.bootstrap_holm),
+            short_p(pair.mcnemar_holm),
+            "told apart" if pair.distinguishable else more_items(pair, contest),
         ]
-        for pair in contest.pairs
+        for pair in pairs
     ]
     print_table(console, columns, rows)
-
-
-def _items(pair: Pair) -> str:
-    from llm_tool.analysis.compare_text import rounded
-
-    if pair.distinguishable:
-        return "told apart"
-    return "–" if pair.items_needed is None else f"{rounded(pair.items_needed):,}"
 
 
 def ask_and_compare(asker: Asker, console: Console, logs_dir: str | Path) -> None:

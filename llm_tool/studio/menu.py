@@ -51,13 +51,15 @@ def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bo
         chosen = studio.asker.choose("What would you like to do?", _options(), default="quick")
         if chosen in (_QUIT, BACK):
             return studio.all_done
+        if chosen == _COMPARE:
+            studio.compare()
+            continue
+        if chosen == _REPORT:
+            write_a_report(studio.asker, console, studio.session.logs_dir)
+            continue
         studio.warmup.start()
         if chosen == _RESUME:
             studio.resume()
-        elif chosen == _COMPARE:
-            studio.compare()
-        elif chosen == _REPORT:
-            write_a_report(studio.asker, console, studio.session.logs_dir)
         else:
             studio.run({"mode": chosen, "logs_dir": logs_dir, "models_dir": models_dir})
 

@@ -115,8 +115,8 @@ class Estimate:
         """How likely so large a difference is where there is none, two-sided."""
         from scipy.stats import t
 
-        if not self.standard_error:
-            return 1.0  # no item speaks for one: the two are the same, or nothing is known
+        if not self.standard_error:  # where the interval of what was never seen reaches zero
+            return float(min(1.0, 2 * max(0.0, 1 - abs(self.value)) ** self.items))
         return float(2 * t.sf(abs(self.value) / self.standard_error, self.freedom))
 
 
