@@ -13,6 +13,42 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # journal and no tokenizer takes them.
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
+# What begins or ends emphasis, code, a link, a cell, a formula or HTML. An underscore within a word
+# does nothing.
+_MARKDOWN = re.compile(r"[\\`*\[\]|~$<>&@]|(?<![^\W_])_|_(?![^\W_])|(?<=\bwww)\.|:(?=//)")
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "`": r"\textasciigrave{}",
+        # What LaTeX would take for an option of the line break before it.
+        "[": "{[}",
+        "]": "{]}",
+        "*": "{*}",
+        "±": r"\textpm{}",
+        "−": r"\textminus{}",
+        "–": r"\textendash{}",
+        "“": r"\textquotedblleft{}",
+        "”": r"\textquotedblright{}",
+        "’": r"\textquoteright{}",
+        "\u00a0": "~",
+        "\u202f": r"\,",  # as French has it before a semicolon
+    }
+)
+
 
 def visible(text: str) -> str:
     """Return text with every character that a terminal might act on written as an escape."""
@@ -22,6 +58,19 @@ def visible(text: str) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
         for c in text
     )
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, also in a table's cell and at a line's start."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", visible(text))
+    escaped = re.sub(r"^(\s*)([-+#=])", r"\1\\\2", escaped)
+    return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)  # or a list would begin
+
+
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX sets as it is, also at the beginning of a table's row."""
+    # Two hyphens would be joined to a dash.
+    return visible(text).translate(_LATEX).replace("--", "-{}-").replace("--", "-{}-")
 
 
 def shell_word(text: str) -> str:

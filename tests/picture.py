@@ -1,6 +1,8 @@
-"""Make the README's picture: run the demo in a real terminal and draw what it showed.
+"""Make the README's pictures.
 
-Run ``python -m tests.picture``; it writes docs/terminal.svg.
+``python -m tests.picture`` runs the demo in a real terminal and draws what it showed, as
+docs/terminal.svg. ``python -m tests.picture report`` trains the embedded model, and its first half,
+on the demo's data and takes docs/report.png of their report in a real browser.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from llm_tool.analysis.report.writing import write_report
+from llm_tool.logs.archive import read_session
+from tests.browser import browser
 from tests.terminal import Terminal
 
 PICTURE = Path(__file__).parents[1] / "docs" / "terminal.svg"
+REPORT = PICTURE.with_name("report.png")
 COLUMNS, LINES = 80, 70
 
 
@@ -59,5 +65,64 @@ def main() -> None:
         PICTURE.write_text(draw(terminal.screen, "llm-tool demo"), "utf-8")
 
 
+def first_half(folder: Path) -> Path:
+    """Save the first three of the embedded model's six layers as a model of its own."""
+    from transformers import AutoModel, AutoTokenizer
+
+    from llm_tool.trainers.model_sources import locate
+
+    source = locate("embedded")
+    model = AutoModel.from_pretrained(source)
+    model.encoder.layer = model.encoder.layer[:3]
+    model.config.num_hidden_layers = 3
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder
+
+
+def picture_report() -> None:
+    """Train two models with two seeds, report them, and write the page's picture."""
+    from llm_tool.config import make_config
+    from llm_tool.execution.local import run_plan
+    from llm_tool.logs.session import Session
+    from llm_tool.modes.planning import prepare
+
+    with tempfile.TemporaryDirectory() as folder:
+        half = first_half(Path(folder, "MiniLM-first-3-layers"))
+        config = make_config(
+            {
+                "mode": "benchmark",
+                "label": ("sentiment", "specific_themes"),
+                "model": ("embedded", str(half)),
+                "languages": "multilingual",
+                "seeds": (1, 2),
+                "epochs": 5,
+                "test_share": 0.3,
+                "logs_dir": f"{folder}/logs",
+                "models_dir": f"{folder}/models",
+            }
+        )
+        dataset, plan = prepare(config)
+        session = Session(config.logs_dir)
+        run_plan(plan, dataset, config, session)
+        page = write_report(read_session(config.logs_dir, session.id), "html", f"{folder}/r.html")
+        photograph(page, REPORT)
+
+
+def photograph(page: Path, picture: Path) -> None:
+    """Write a picture of a report's page down to the end of its first category."""
+    with browser() as opened:
+        shown = opened.new_page(viewport={"width": 1120, "height": 800}, device_scale_factor=1.2)
+        shown.goto(page.as_uri())
+        end = shown.locator("#c1").bounding_box()
+        if end is None:
+            sys.exit("the page has no category")
+        clip = {"x": 0, "y": 0, "width": 1120, "height": end["y"] + end["height"] + 12}
+        shown.screenshot(path=picture, full_page=True, clip=clip)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["report"]:
+        picture_report()
+    else:
+        main()

@@ -237,8 +237,8 @@ def test_the_threshold_is_chosen_on_validation_and_kept_with_the_model(trainer: 
     facts = json.loads((folder / "training.json").read_text("utf-8"))
     assert facts["thresholds"] == {"good": threshold}
     card = (folder / "README.md").read_text("utf-8")
-    line = "- a text has a label from this probability on, chosen on validation: "
-    assert f'{line}{{"good": {round(threshold, 4)}}}\n' in card
+    (row,) = (line for line in card.splitlines() if line.startswith("| good |"))
+    assert row.split(" | ")[4] == f"{threshold:.4f}"
 
     recorded = pd.read_parquet(trainer.category / "runs" / "j0001" / "predictions.parquet")
     yes = recorded["probability_good"] >= threshold

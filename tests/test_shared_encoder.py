@@ -27,6 +27,7 @@ from llm_tool.plan import Task
 from llm_tool.trainers.multi_label_trainer import best_threshold
 from tests.conftest import tweets_csv
 from tests.test_local_run import Runner
+from tests.test_model_card import check_metadata
 
 AREAS = ["health", "law", "vote"]
 OPTIONS = {
@@ -205,10 +206,13 @@ def test_every_label_has_a_threshold_from_its_validation_rows(shared: Runner) ->
         logits = np.stack([np.zeros(len(shares)), np.log(shares / (1 - shares))], axis=1)
         labels = (recorded.loc[rows, "true"] == area).to_numpy(dtype=np.int64)
         assert best_threshold(logits, labels) == pytest.approx(own.threshold, abs=1e-6)
+    metadata = check_metadata(saved(shared))
+    assert metadata["tags"] == ["text-classification", "llm-tool-studio", "multi-label"]
     card = (saved(shared) / "README.md").read_text("utf-8")
     assert "A multi-label text classifier" in card
-    shown = json.dumps({area: round(value, 4) for area, value in facts["thresholds"].items()})
-    assert f"from this probability on, chosen on validation: {shown}\n" in card
+    for area, value in facts["thresholds"].items():
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {area} |"))
+        assert row.split(" | ")[4] == f"{value:.4f}"
 
 
 def test_a_label_is_tested_by_itself_and_the_whole_by_the_mean(shared: Runner) -> None:

@@ -13,11 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.cli import compare, training
+from llm_tool.cli import training
+from llm_tool.cli.compare import compare
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.cli.label_errors import label_errors
 from llm_tool.cli.predict import predict
+from llm_tool.cli.report import report
 from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
@@ -126,9 +128,6 @@ def demo(
 
 app.command()(training.train)
 app.command()(training.check)
-app.command()(compare.compare)
-app.command()(label_errors)
-app.command()(predict)
 
 
 @app.command()
@@ -148,7 +147,8 @@ def resume(
         raise typer.Exit(SOME_FAILED)
 
 
-app.command()(sessions)
+for command in (sessions, compare, predict, report, label_errors):
+    app.command()(command)
 
 
 @app.command()

@@ -73,7 +73,7 @@ def run_plan(
     about = {"name": dataset.name, "sha256": dataset.sha256}
     if resume is None:
         todo: Sequence[Job] = plan.jobs
-        entered = session.run(plan.jobs, config.model_dump(mode="json"), about)
+        entered = session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts)
     else:
         todo = [job for job in session.jobs(resume) if not session.is_finished(job)]
         entered = session.rerun(resume)

@@ -32,7 +32,7 @@ from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, 
 from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
 from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
-from llm_tool.plan import Job, Task
+from llm_tool.plan import Account, Job, Task
 from llm_tool.stopping import finishing
 from llm_tool.text import shell_word, visible
 
@@ -103,7 +103,11 @@ class Session:
 
     @contextmanager
     def run(
-        self, jobs: Iterable[Job], config: Mapping[str, Any], dataset: Mapping[str, Any]
+        self,
+        jobs: Iterable[Job],
+        config: Mapping[str, Any],
+        dataset: Mapping[str, Any],
+        accounts: Iterable[Account] = (),
     ) -> Iterator[tuple[Job, ...]]:
         """Enter a run into the session, give its jobs with their ids, and enter how it ended.
 
@@ -111,12 +115,16 @@ class Session:
             jobs: The planned jobs, in order.
             config: The resolved configuration, JSON-ready.
             dataset: Name and hash of the data, JSON-ready.
+            accounts: Where the rows of the data go.
 
         Raises:
             StudioError: The logs folder cannot be written.
         """
         process = own_process()
-        named, run = self._start_run(jobs, {"config": config, "dataset": dataset}, process)
+        about: dict[str, Any] = {"config": config, "dataset": dataset}
+        if rows := [asdict(account) for account in accounts]:
+            about["accounts"] = rows
+        named, run = self._start_run(jobs, about, process)
         with self._until_over(run, process):
             yield named
 

@@ -35,10 +35,11 @@ _TOOLS = {
     "sessions": "what was trained, and how well",
     "compare": "sessions and models",
     "predict": "label a corpus with a trained model",
+    "report": "tables and figures for a paper",
     "recode": "rows that are probably coded wrongly",
 }
 # What needs no model, and so no torch, which takes seconds to be there.
-_LIGHT = ("sessions", "compare")
+_LIGHT = ("sessions", "compare", "report")
 
 
 def run_studio(console: Console, *, logs_dir: str, models_dir: str, numbered: bool = False) -> bool:
@@ -104,6 +105,7 @@ class _Studio:
             "sessions": self.look_into_sessions,
             "compare": self.compare,
             "predict": self.predict,
+            "report": self.report,
             "recode": self.recode,
         }
         tools[tool]()
@@ -150,6 +152,12 @@ class _Studio:
         from llm_tool.studio.predict import predict
 
         predict(self.console, self.asker, self.warmup, self.models_dir)
+
+    def report(self) -> None:
+        """Write a report of a session."""
+        from llm_tool.studio.report import write_a_report
+
+        write_a_report(self.asker, self.console, self.session.logs_dir)
 
     def recode(self) -> None:
         """Look for rows of a session that are probably coded wrongly."""

@@ -140,7 +140,9 @@ def run_training(
         settings = settings.model_copy(update={"precision": progress.precision})
         with finishing():
             saving.save_predictions(session, result, validation, test)
-            result = saving.save_model(model, tokenizer, result, settings, session, models_dir)
+            result = saving.save_model(
+                model, tokenizer, result, data, settings, session, models_dir
+            )
             emit(result)
             checkpoint.remove()
     return result

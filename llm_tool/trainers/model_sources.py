@@ -67,7 +67,7 @@ class CatalogueEntry:
 
         A word that is not a code, such as ``ENGLISH``, is known to nobody but models of many.
         """
-        return "*" in self.languages or _code(language) in self.languages
+        return "*" in self.languages or language_code(language) in self.languages
 
     @property
     def last_names(self) -> set[str]:
@@ -94,7 +94,9 @@ def unknown_languages(model: str, languages: Sequence[str]) -> tuple[str, ...]:
     entry = _known(model)
     if entry is None:
         return ()
-    return tuple(spoken for spoken in languages if _code(spoken) and not entry.knows(spoken))
+    return tuple(
+        spoken for spoken in languages if language_code(spoken) and not entry.knows(spoken)
+    )
 
 
 def _known(model: str) -> CatalogueEntry | None:
@@ -106,7 +108,7 @@ def _known(model: str) -> CatalogueEntry | None:
     return next(iter(by_id + by_name), None)
 
 
-def _code(language: str) -> str:
+def language_code(language: str) -> str:
     """Return a language's code without its region, empty for what is not a code."""
     match = re.fullmatch(r"([A-Z]{2,3})(?:[-_].+)?", language.strip().upper())
     code = match[1] if match else ""

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 from llm_tool import __version__
 from llm_tool.config import TrainingSettings
-from llm_tool.data.tokens import Examples, Tokenizer
+from llm_tool.data.tokens import Examples, JobData, Tokenizer
 from llm_tool.events import JobEnded
 from llm_tool.logs.files import disk_errors, safe_name, sync, whole
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Task
+from llm_tool.trainers.card import model_card
 from llm_tool.trainers.multi_label_trainer import Logits, each_task, predict, probabilities
 from llm_tool.trainers.pretrained import Model
 
@@ -70,7 +71,9 @@ def save_predictions(
 def save_split(
     session: Session, job: Job, train: Examples, validation: Examples, test: Examples
 ) -> None:
-    """Write split.parquet for each task: ``row``, ``id`` and ``part`` of every row of the job.
+    """Write split.parquet for each task: a row for each row of the job.
+
+    Columns: ``row``, ``id``, ``part``, ``language`` and ``true``, as in predictions.parquet.
 
     Raises:
         StudioError: The folder cannot be written.
@@ -80,13 +83,17 @@ def save_split(
         "row": [row for rows in parts.values() for row in rows.rows],
         "id": [one for rows in parts.values() for one in rows.ids],
         "part": [part for part, rows in parts.items() for _ in rows.rows],
+        "language": [one for rows in parts.values() for one in rows.languages],
     }
     session.check_there()
-    for task in job.tasks:
+    for i, task in enumerate(job.tasks):
+        classes = np.asarray(task.classes, dtype=object)
+        own = [r.labels[:, i] if job.labels else r.labels for r in parts.values() if len(r)]
+        true = classes[np.concatenate(own)].tolist()
         folder = session.run_folder(job.of(task))
         with disk_errors(folder, "Writing the logs"):
             folder.mkdir(parents=True, exist_ok=True)
-        _write_parquet(pa.table(columns), folder / "split.parquet")
+        _write_parquet(pa.table(columns | {"true": true}), folder / "split.parquet")
 
 
 def _write_parquet(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has no types
@@ -98,6 +105,7 @@ def save_model(
     model: Model,
     tokenizer: Tokenizer,
     result: JobEnded,
+    data: JobData,
     settings: TrainingSettings,
     session: Session,
     models_dir: str,
@@ -120,6 +128,7 @@ def save_model(
     facts = {"session_id": session.id, "llm_tool": __version__, "result": asdict(result)}
     facts["thresholds"] = _thresholds(result)
     facts["settings"] = settings.model_dump(include=set(TrainingSettings.model_fields))
+    card = model_card(result, data, settings, session)
     with (
         disk_errors(target.parent, "Saving the model"),
         _whole_folder(target, result.job.id) as folder,
@@ -127,7 +136,7 @@ def save_model(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-        (folder / "README.md").write_text(_card(result, session.id), "utf-8")
+        (folder / "README.md").write_text(card, "utf-8")
         mode = (folder / "README.md").stat().st_mode
         for path in folder.iterdir():
             path.chmod(mode)  # safetensors leaves files that only their owner can read
@@ -193,38 +202,3 @@ def _thresholds(result: JobEnded) -> dict[str, float]:
     names = result.job.task.classes if result.labels else (result.job.task.label_value,)
     pairs = zip(names, own, strict=True)
     return {name: one.threshold for name, one in pairs if one.threshold is not None}
-
-
-def _card(result: JobEnded, session_id: str) -> str:
-    job = result.job
-    score = result.best.scores.f1_macro
-    lines = [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-classification",
-        "---",
-        "",
-        f"# {json.dumps(job.task.category, ensure_ascii=False)}, from {job.model_name}",
-        "",
-        f"A {job.kind} text classifier, fine-tuned with llm-tool studio {__version__} "
-        f"in session {session_id}.",
-        "",
-        f"- classes: {json.dumps(job.task.classes, ensure_ascii=False)}",
-        f"- languages: {json.dumps(job.task.languages, ensure_ascii=False)}",
-        f"- best epoch: {result.best.epoch}, validation macro F1 {score:.3f}",
-    ]
-    if result.test is not None:
-        low, high = result.f1_macro_low, result.f1_macro_high
-        interval = f", 95 % interval [{low:.3f}, {high:.3f}]" if low is not None else ""
-        lines.append(
-            f"- test macro F1 {result.test.f1_macro:.3f}{interval}, "
-            f"accuracy {result.test.accuracy:.3f}"
-        )
-    thresholds = _thresholds(result)
-    if thresholds:
-        lines.append(
-            "- a text has a label from this probability on, chosen on validation: "
-            + json.dumps({k: round(v, 4) for k, v in thresholds.items()}, ensure_ascii=False)
-        )
-    lines.append("- every number of the training: training.json")
-    return "\n".join(lines) + "\n"
