@@ -20,7 +20,6 @@ from llm_tool.analysis.learning_curve import (
     describe,
     expected_gain,
     learning_curves,
-    macro_f1_draws,
 )
 from llm_tool.analysis.ranking import rank, winners
 from llm_tool.config import make_config
@@ -130,8 +129,8 @@ def test_the_interval_of_a_point_is_that_of_the_job_itself(runner: Runner) -> No
     outcome = runner.run(learning_curve=True, test_share=0.4, learning_rate=1e-2)
     (curve,) = learning_curves(archive_of(runner))
     for point, result in zip(curve.points, outcome.done, strict=True):
-        assert result.f1_macro_low == pytest.approx(point.low, abs=0.05)
-        assert result.f1_macro_high == pytest.approx(point.high, abs=0.05)
+        assert result.f1_macro_low == pytest.approx(point.low, abs=0.01)
+        assert result.f1_macro_high == pytest.approx(point.high, abs=0.01)
         assert point.spread is None
 
 
@@ -217,7 +216,7 @@ def made_curve(
         ),
         (made_curve((0.03, -0.01, 0.07, None)), "unknown", "on 500 test rows that can be chance."),
         (
-            made_curve((0.0, 0.0, 0.0, None), rows=40),
+            made_curve((0.0, -0.09, 0.09, None), rows=40),
             "unknown",
             "on 40 test rows that can be chance.",
         ),
@@ -250,28 +249,6 @@ def made_curve(
 def test_a_curve_says_no_more_than_its_points_bear(curve: Curve, verdict: str, said: str) -> None:
     assert curve.verdict == verdict
     assert describe(curve).endswith(said)
-
-
-def test_scores_and_their_draws_agree_with_scikit_learn_on_drawn_rows() -> None:
-    rng = np.random.default_rng(1)
-    true = rng.choice(3, size=90, p=[0.6, 0.3, 0.1])
-    predicted = np.where(rng.random((2, 90)) < [[0.6], [0.8]], true, rng.choice(3, size=(2, 90)))
-
-    exact, draws = macro_f1_draws(true, predicted, 3)
-
-    assert exact == pytest.approx([f1_score(true, own, average="macro") for own in predicted])
-    slowly = []
-    for _ in range(400):
-        of_class = [np.flatnonzero(true == i) for i in range(3)]
-        rows = np.concatenate([rng.choice(own, size=len(own)) for own in of_class])
-        slowly.append([f1_score(true[rows], own[rows], average="macro") for own in predicted])
-    reference = np.array(slowly)
-    assert draws.shape == (1000, 2)
-    assert draws.mean(axis=0) == pytest.approx(reference.mean(axis=0), abs=0.01)
-    assert draws.std(axis=0) == pytest.approx(reference.std(axis=0), rel=0.15)
-    # The same rows for both: what they have in common goes out of their difference.
-    gain, reference_gain = (np.diff(one, axis=1).std() for one in (draws, reference))
-    assert gain == pytest.approx(reference_gain, rel=0.15)
 
 
 def test_a_known_power_law_is_found_again() -> None:
