@@ -101,7 +101,7 @@ def test_a_benchmark_ranks_only_what_learned_from_all_rows(curved: tuple[Runner,
 
 def test_a_curve_has_the_scores_of_its_trainings(curved: tuple[Runner, Outcome]) -> None:
     archive = archive_of(curved[0])
-    (curve,) = learning_curves(archive)
+    (curve,) = learning_curves(archive.trainings)
 
     assert (curve.category, curve.model_name, curve.language) == ("sentiment", "tiny-bert", "MULTI")
     assert (curve.part, curve.scored_rows, curve.seeds) == ("test", 24, 2)
@@ -127,7 +127,7 @@ def test_a_curve_has_the_scores_of_its_trainings(curved: tuple[Runner, Outcome])
 
 def test_the_interval_of_a_point_is_that_of_the_job_itself(runner: Runner) -> None:
     outcome = runner.run(learning_curve=True, test_share=0.4, learning_rate=1e-2)
-    (curve,) = learning_curves(archive_of(runner))
+    (curve,) = learning_curves(archive_of(runner).trainings)
     for point, result in zip(curve.points, outcome.done, strict=True):
         assert result.f1_macro_low == pytest.approx(point.low, abs=0.01)
         assert result.f1_macro_high == pytest.approx(point.high, abs=0.01)
@@ -139,7 +139,7 @@ def test_a_curve_of_folds_tests_every_row_once_and_one_of_labels_is_there_for_ea
 ) -> None:
     runner.run(mode="distributed", label=("areas",), shared_encoder=True, folds=2, epochs=1,
                learning_curve=True)  # fmt: skip
-    curves = learning_curves(archive_of(runner))
+    curves = learning_curves(archive_of(runner).trainings)
     assert [(curve.category, curve.scored_rows) for curve in curves] == [
         (name, 60) for name in ("health", "law", "vote")
     ]
@@ -154,7 +154,7 @@ def test_an_interrupted_curve_goes_on_and_shares_that_are_not_done_are_left_out(
     (runner.folder / "logs").rename(runner.folder / "before")
 
     resumed: Resumed = interrupt(runner, stop_at(JobEnded, 3), learning_curve=True)
-    (curve,) = learning_curves(archive_of(runner))
+    (curve,) = learning_curves(archive_of(runner).trainings)
     assert [point.share for point in curve.points] == SHARES[:3]
     assert (curve.gain, curve.verdict) == (None, "unknown")
     assert describe(curve).endswith("not every share was trained.")
@@ -175,7 +175,7 @@ def test_jobs_that_an_older_version_wrote_learn_from_all_rows(tmp_path: Path) ->
 def test_a_session_without_a_learning_curve_has_none(finished: Path) -> None:
     from tests.conftest import FINISHED
 
-    assert learning_curves(read_session(finished / "training_logs", FINISHED)) == ()
+    assert learning_curves(read_session(finished / "training_logs", FINISHED).trainings) == ()
 
 
 def made_curve(

@@ -52,6 +52,7 @@ _METHOD = (
     "Items needed: if the difference stays as it was seen (normal approximation; power 80 % at "
     "0.05 over the number of pairs).",
 )
+_PARTIAL = "Models of a learning curve that learned from a part of the rows are left out."
 
 
 def compare(
@@ -91,4 +92,6 @@ def compare(
             first = job_name(groups[0][0].first)
             reason = f"Not paired with {first}: {why_not(groups[0][0], group[0])}."
             refusals.append(Refusal(name, language, own, reason))
-    return Comparison(tuple(contests), tuple(refusals), _METHOD, repetitions, seed)
+    partial = any(one.job.is_partial for archive in archives for one in archive.trainings)
+    notes = (*_METHOD, _PARTIAL) if partial else _METHOD
+    return Comparison(tuple(contests), tuple(refusals), notes, repetitions, seed)

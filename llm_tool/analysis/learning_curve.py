@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_tool.logs.archive import Archive, Training
+from llm_tool.logs.archive import Training
 from llm_tool.trainers.resampling import REPETITIONS, Estimate, f1_macro_estimates, mean_of
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Curve:
         return self.points[-1].low > self.baseline
 
 
-def learning_curves(archive: Archive) -> tuple[Curve, ...]:
-    """Return the learning curves of a session, one for each run, category, model and scope.
+def learning_curves(trainings: Iterable[Training]) -> tuple[Curve, ...]:
+    """Return the learning curves of trainings, one for each run, category, model and scope.
 
     A curve has the shares that at least one seed was trained on in all folds, and of the seeds
     those that have all of these shares.
@@ -113,7 +113,7 @@ def learning_curves(archive: Archive) -> tuple[Curve, ...]:
         StudioError: Predictions cannot be read.
     """
     groups: dict[tuple[str, ...], list[Training]] = defaultdict(list)
-    for training in archive.trainings:
+    for training in trainings:
         job, runs = training.job, training.run.get("jobs", [""])
         groups[runs[0], training.category, job.model, job.language].append(training)
     partial = [own for own in groups.values() if any(one.job.is_partial for one in own)]

@@ -103,6 +103,7 @@ def _category_title(name: str, trainings: Sequence[Training]) -> str:
 def _training_title(training: Training) -> str:
     job, ended = training.job, training.ended
     fold = f"fold {job.fold}" if job.fold else ""
+    share = f"{100 * job.share:.0f} % of the rows" if job.is_partial else ""
     score = f"{ended.best.scores.f1_macro:.3f} on validation" if ended else "no result"
-    about = (job.id, job.model_name, job.language, f"seed {job.seed}", fold, score)
+    about = (job.id, job.model_name, job.language, f"seed {job.seed}", fold, share, score)
     return visible("  ".join(filter(None, about)))
