@@ -15,11 +15,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from llm_tool.analysis.compare import Comparison, Contest, Pair, compare
-from llm_tool.analysis.compare_latex import latex, latex_text
+from llm_tool.analysis.compare_latex import latex
 from llm_tool.analysis.compare_text import refusal, rounded, summary, titles, verdict
 from llm_tool.cli.app import app
+from llm_tool.logs.session import command_line
 from llm_tool.plan import Task
-from llm_tool.studio.compare import command, show_comparison
+from llm_tool.studio.compare import show_comparison
+from llm_tool.text import escape_latex
 from llm_tool.trainers.resampling import Interval
 from tests.archives import archive, noisy, table, training
 from tests.conftest import FINISHED, runner
@@ -182,9 +184,9 @@ def test_hostile_names_are_shown_and_never_obeyed() -> None:
 
     tables = latex(found)
     assert "\x1b" not in tables
-    body = tables.replace(latex_text(HOSTILE), "").replace(latex_text("[bold]"), "")
+    body = tables.replace(escape_latex(HOSTILE), "").replace(escape_latex("[bold]"), "")
     assert r"\input" not in body
-    assert latex_text(HOSTILE) == (
+    assert escape_latex(HOSTILE) == (
         r"\textbackslash{}input\{x\}\_50\%\&\$\#\textasciicircum{}\textasciitilde{}\{\}"
         r"{[}b{]}\textbar{}\textbackslash{}x1b{[}31m"
     )
@@ -211,7 +213,7 @@ def test_the_latex_tables_are_booktabs_with_every_number() -> None:
         for name, entry in (("a", first), (r"b\_2", second))
         if entry.gap
     ]
-    needed = "--" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
+    needed = r"\textendash{}" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
     lines = latex(found).splitlines()
     assert lines[0] == r"% Needs \usepackage{booktabs}."
     assert [line for line in lines if line.startswith(("a &", "b"))] == [
@@ -288,8 +290,11 @@ def test_a_session_without_any_test_result_has_nothing_to_compare(
 
 
 def test_the_equivalent_command_names_the_sessions_and_a_folder_of_its_own() -> None:
-    assert command(["a", "b"], "training_logs") == "llm-tool compare a b"
-    assert command(["a"], "my logs") == "llm-tool compare a --logs-dir 'my logs'"
+    assert command_line("compare", "a", "b", logs_dir="training_logs") == "llm-tool compare a b"
+    assert (
+        command_line("compare", "a", logs_dir=Path("my logs"))
+        == "llm-tool compare a --logs-dir 'my logs'"
+    )
 
 
 def test_the_studio_asks_for_sessions_shows_the_comparison_and_teaches_the_command(
