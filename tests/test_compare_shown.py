@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from llm_tool.analysis.compare import Comparison, Contest, Pair, compare
 from llm_tool.analysis.compare_latex import latex
-from llm_tool.analysis.compare_text import refusal, rounded, summary, titles, verdict
+from llm_tool.analysis.compare_text import refusal, rounded, scope_gap, summary, titles, verdict
 from llm_tool.cli.app import app
 from llm_tool.logs.session import command_line
 from llm_tool.plan import Task
@@ -26,6 +26,7 @@ from llm_tool.trainers.resampling import Interval
 from tests.archives import archive, noisy, table, training
 from tests.conftest import FINISHED, runner
 from tests.terminal import DOWN, Terminal
+from tests.test_compare import own_models
 
 HOSTILE = "\\input{x}_50%&$#^~{}[b]|\x1b[31m"
 TRUE = ["good", "bad", "good"] * 40
@@ -213,7 +214,9 @@ def test_the_latex_tables_are_booktabs_with_every_number() -> None:
         for name, entry in (("a", first), (r"b\_2", second))
         if entry.gap
     ]
-    needed = r"\textendash{}" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
+    needed = (
+        r"\textendash{}" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
+    )
     lines = latex(found).splitlines()
     assert lines[0] == r"% Needs \usepackage{booktabs}."
     assert [line for line in lines if line.startswith(("a &", "b"))] == [
@@ -316,3 +319,19 @@ def test_the_studio_asks_for_sessions_shows_the_comparison_and_teaches_the_comma
         terminal.wait_for_question("What would you like to do?")
     finally:
         terminal.close()
+
+
+def test_gaps_between_languages_with_models_of_their_own_are_shown_and_put_in_latex() -> None:
+    names = {"EN": "org/bert", "FR": f"org/{HOSTILE}"}
+    found = compare([archive(*own_models({"EN": 0.9, "FR": 0.5}, names=names))], repetitions=100)
+    (own,) = found.gaps
+    text = "\n".join(shown(found, 300))
+    assert scope_gap(own).startswith("sentiment: EN is over FR in macro F1 by 0.")
+    assert scope_gap(own) in text
+    assert "their models differ: bert and " in text
+    assert "\x1b" not in text
+    assert escape_latex("EN") + "--FR & Gap" in latex(found)
+    assert r"\input" not in latex(found)
+    near = replace(own, gap=replace(own.gap, difference=Interval(0.01, -0.02, 0.04)))
+    assert scope_gap(near).startswith("sentiment: EN and FR cannot be told apart")
+    assert max(map(len, shown(found, 80))) <= 80

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm_tool.analysis.compare_facts import Comparison, Contest, Entry
+from llm_tool.analysis.compare_facts import Comparison, Contest, Entry, ScopeGap
 from llm_tool.analysis.compare_text import more_items, short_p, titles
 from llm_tool.text import escape_latex
 from llm_tool.trainers.resampling import Interval
@@ -20,6 +20,8 @@ def latex(comparison: Comparison) -> str:
         lines += ["", *_scores(escape_latex(title), contest)]
         if contest.pairs:
             lines += ["", *_pairs(escape_latex(title), contest, comparison.repetitions)]
+    if comparison.gaps:
+        lines += ["", *_scope_gaps(comparison.gaps)]
     return "\n".join(lines) + "\n"
 
 
@@ -77,6 +79,24 @@ def _pairs(title: str, contest: Contest, repetitions: int) -> Iterator[str]:
         for pair in contest.pairs
     ]
     return _table(head, "lllrrr", rows, caption)
+
+
+def _scope_gaps(gaps: Sequence[ScopeGap]) -> Iterator[str]:
+    head = ["Category", "Language", "Model", "Items", "Test F1 {[}95\\,\\%{]}"]
+    caption = (
+        "Macro F1 of the best model on validation of each language, on its own test items, with "
+        "95\\,\\% bootstrap intervals; Gap: the best language over the worst, of models, training "
+        "rows and texts together."
+    )
+    rows = []
+    for one in gaps:
+        category = escape_latex(one.category)
+        for own in one.models:
+            about = [category, escape_latex(own.language), escape_latex(own.name)]
+            rows.append([*about, f"{own.items:,}", _interval(own.f1_macro)])
+        names = f"{escape_latex(one.gap.best)}--{escape_latex(one.gap.worst)}"
+        rows.append([category, names, "Gap", "", _interval(one.gap.difference)])
+    return _table(head, "lllrr", rows, caption)
 
 
 def _table(

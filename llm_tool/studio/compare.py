@@ -21,7 +21,7 @@ from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
 
 if TYPE_CHECKING:
-    from llm_tool.analysis.compare import Comparison, Contest, Pair
+    from llm_tool.analysis.compare import Comparison, Contest, Pair, ScopeGap
 
 
 _TOGETHER = re.compile(
@@ -81,6 +81,9 @@ def show_comparison(console: Console, found: Comparison) -> None:
     for title, contest in zip(said.titles(found), found.contests, strict=True):
         rule(console, title)
         _show_contest(console, contest)
+    if found.gaps:
+        rule(console, "Between languages, each with models of its own")
+        _show_scope_gaps(console, found.gaps)
     if found.refusals:
         rule(console, "Not compared")
         for refused in found.refusals:
@@ -89,6 +92,27 @@ def show_comparison(console: Console, found: Comparison) -> None:
     rule(console, "How to read this")
     for note in found.notes:
         console.print(Text(note), style=QUIET)
+
+
+def _show_scope_gaps(console: Console, gaps: Sequence[ScopeGap]) -> None:
+    from llm_tool.analysis.compare_text import bracketed, scope_gap
+
+    columns = [
+        Column("category", flexible=True),
+        Column("language"),
+        Column("best model", flexible=True),
+        Column("test items", "right"),
+        Column("test F1 [95 %]", "right"),
+    ]
+    rows = [
+        [one.category, own.language, own.name, f"{own.items:,}", bracketed(own.f1_macro)]
+        for one in gaps
+        for own in one.models
+    ]
+    print_table(console, columns, rows)
+    for one in gaps:
+        _say(console, scope_gap(one))
+    console.print()
 
 
 def _show_contest(console: Console, contest: Contest) -> None:

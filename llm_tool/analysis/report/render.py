@@ -13,7 +13,7 @@ from markupsafe import Markup
 from llm_tool import __version__
 from llm_tool.analysis.compare import compare
 from llm_tool.analysis.compare_facts import Contest, Pair
-from llm_tool.analysis.compare_text import rounded, summary, told_pairs, verdict
+from llm_tool.analysis.compare_text import rounded, scope_gap, summary, told_pairs, verdict
 from llm_tool.analysis.learning_curve import Point, describe
 from llm_tool.analysis.ranking import Standing
 from llm_tool.analysis.report import charts, english, french
@@ -80,6 +80,7 @@ def _environment(kind: Kind) -> Environment:
         "own": Markup, "setting": setting, "why": why, "signed": signed,
         "signed_interval": signed_interval, "plain_interval": plain_interval,
         "p_value": p_value, "told_apart": told_apart, "told": describe,
+        "scope_gap": scope_gap,
     }  # fmt: skip
     environment.globals |= {
         "draw": charts.draw, "charts": charts, "plural": _counted, "long": _long,
