@@ -133,7 +133,9 @@ def summary(contest: Contest) -> str:
         return f"{visible(first.name)} is better than any of the {len(own)} others."
     if len(alike) == len(own):
         return f"{visible(first.name)} cannot be told apart from any of the {len(own)} others."
-    return f"{visible(first.name)} cannot be told apart from {', '.join(alike)}."
+    *others, last = alike
+    named = f"{', '.join(others)} or {last}" if others else last
+    return f"{visible(first.name)} cannot be told apart from {named}."
 
 
 def gap(found: Gap | None) -> str:

@@ -219,10 +219,12 @@ def _show_pairs(console: Console, contest: Contest, pairs: Sequence[Pair]) -> No
         Column("McNemar", "right"),
         Column("more items", "right"),
     ]
+    # Long names are cut in the middle: their places in the first table stay.
+    named = {e.name: f"{place}. {e.name}" for place, e in enumerate(contest.entries, start=1)}
     rows = [
         [
-            pair.first,
-            pair.second,
+            named[pair.first],
+            named[pair.second],
             bracketed(pair.difference, signed=True),
             short_p(pair.bootstrap_holm),
             short_p(pair.mcnemar_holm),
