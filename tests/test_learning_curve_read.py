@@ -21,6 +21,7 @@ from llm_tool.logs.overview import list_sessions
 from llm_tool.studio.compare import compare_sessions, show_comparison
 from llm_tool.studio.session_json import session_line
 from llm_tool.studio.session_view import best_of, show_session
+from llm_tool.trackers.tracking import job_settings
 from tests.conftest import tweets_csv
 from tests.test_local_run import Runner
 
@@ -132,3 +133,8 @@ def test_label_errors_are_judged_by_models_of_all_rows(archive: Archive) -> None
     (found,) = label_errors(archive)
     assert found.trainings == 2
     assert set(found.models) == {"other-bert", "tiny-bert"}
+
+
+def test_a_tracker_is_told_the_share(archive: Archive) -> None:
+    settings = [job_settings(one.job, one.started) for one in archive.trainings]
+    assert [one.get("share") for one in settings] == ["0.25", "0.5", "0.75", None] * 2
