@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from llm_tool.analysis.compare_facts import Contest, Entry, Gap, LanguageResult, Pair
 from llm_tool.analysis.compare_sets import Unit, ensemble, job_name
+from llm_tool.analysis.ranking import spread
 from llm_tool.analysis.statistics import ALPHA, count_only, holm, items_needed, mcnemar_p
 from llm_tool.logs.archive import Training
 from llm_tool.text import plural, visible
@@ -268,10 +269,10 @@ def _entry(
         complete=model.complete,
         parameters=model.parameters,
         val=fmean(model.val),
-        val_spread=_spread(model.val),
+        val_spread=spread(model.val),
         f1_macro=model.mean.score_interval(),
         accuracy=float((model.predicted == true).mean()),
-        seed_spread=_spread([seed.value for seed in model.seeds]),
+        seed_spread=spread([seed.value for seed in model.seeds]),
         languages=by_language[0],
         gap=by_language[1],
     )
@@ -311,7 +312,3 @@ def _pairs(ranked: Sequence[tuple[str, _Model]], true: Labels) -> tuple[Pair, ..
             )
         )
     return tuple(pairs)
-
-
-def _spread(values: Sequence[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None

@@ -43,12 +43,13 @@ def bracketed(interval: Interval, *, signed: bool = False) -> str:
 
 def p_value(p: float) -> str:
     """Return a p value as text: ``p = 0.032``, ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    short = short_p(p)
+    return f"p {short}" if short.startswith("<") else f"p = {short}"
 
 
 def short_p(p: float) -> str:
     """Return a p value as a cell of a table."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def verdict(pair: Pair, contest: Contest) -> str:

@@ -6,12 +6,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_tool.analysis.ranking import spread
 from llm_tool.logs.archive import Training
 from llm_tool.trainers.resampling import REPETITIONS, Estimate, f1_macro_estimates, mean_of
 
@@ -159,7 +160,7 @@ def _scored(first: Training, cells: Mapping[tuple[float, int], Sequence[Training
                 score.value,
                 score.low,
                 score.high,
-                _spread(own),
+                spread([one.value for one in own]),
             )
         )
     most = np.full_like(true, np.bincount(true).argmax())
@@ -206,11 +207,7 @@ def _last_gain(shares: Sequence[float], judged: Mapping[float, Sequence[Estimate
         return None
     each = [full - half for full, half in zip(judged[1.0], judged[0.5], strict=True)]
     found = mean_of(each).difference_interval()
-    return Gain(found.value, found.low, found.high, _spread(each))
-
-
-def _spread(estimates: Sequence[Estimate]) -> float | None:
-    return stdev(one.value for one in estimates) if len(estimates) > 1 else None
+    return Gain(found.value, found.low, found.high, spread([one.value for one in each]))
 
 
 def expected_gain(rows: Sequence[int], scores: Sequence[float]) -> float | None:
