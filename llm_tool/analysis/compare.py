@@ -49,6 +49,8 @@ _METHOD = (
     "[95 %]: bootstrap over test items within each class, all models on the same draws; the "
     "shares of the classes are taken as they are. "
     "±: standard deviation over seeds; what other seeds would give is not in the intervals.",
+)
+_PAIRS = (
     "p: paired bootstrap of macro F1, and McNemar's exact test of accuracy (of several seeds, of "
     "their mean probabilities), each with Holm's correction for all pairs of a table. Models are "
     "told apart where that of the bootstrap is at most 0.05.",
@@ -103,5 +105,6 @@ def compare(
             refusals.append(Refusal(name, language, own, reason))
     partial = any(one.job.is_partial for archive in archives for one in archive.trainings)
     gaps = tuple(scope_gaps(judged_scopes))
-    notes = (*_METHOD, *([_APART] if gaps else []), *([_PARTIAL] if partial else []))
-    return Comparison(tuple(contests), tuple(refusals), notes, repetitions, seed, gaps)
+    notes = [*_METHOD, *(_PAIRS if any(one.pairs for one in contests) else ())]
+    notes += [_APART] * bool(gaps) + [_PARTIAL] * partial
+    return Comparison(tuple(contests), tuple(refusals), tuple(notes), repetitions, seed, gaps)
