@@ -117,6 +117,8 @@ def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
         "✓ 1 of 1 jobs done in 6 min 12 s\n"
         "  logs    training_logs/20261122_140501/(category)/training.csv, best.csv\n"
         "  models  models/x/(category)/(model)/\n"
+        "  next    llm-tool report 20261122_140501\n"
+        "  predict llm-tool predict models/x TABLE -o labelled.csv\n"
     )
 
 
@@ -145,7 +147,35 @@ def test_jobs_that_are_trained_together_share_one_table_with_their_names() -> No
         "✓ 2 of 2 jobs done in 1.0 s",
         "  logs    logs/s/(category)/training.csv, best.csv",
         "  models  models/s/(category)/(model)/",
+        "  next    llm-tool compare s --logs-dir logs · llm-tool report s --logs-dir logs",
+        "  predict llm-tool predict models/x TABLE -o labelled.csv",
     ]
+
+
+def test_a_result_names_what_comes_next_in_lines_that_fit_and_after_nothing_nothing() -> None:
+    jobs = (job("FR", number=1), job("EN", number=2))
+    done = [ended(one) for one in jobs]
+    end = RunEnded("20261122_140501", "done", 2, 2, 0, 1.0)
+    for folder, lines in (
+        (
+            "training_logs",
+            ["  next    llm-tool compare 20261122_140501 · llm-tool report 20261122_140501"],
+        ),
+        (
+            "my logs",
+            [
+                "  next    llm-tool compare 20261122_140501 --logs-dir 'my logs'",
+                "          llm-tool report 20261122_140501 --logs-dir 'my logs'",
+            ],
+        ),
+    ):
+        run = RunStarted("20261122_140501", "quick", f"{folder}/20261122_140501", "models", jobs)
+        told = shown([run, *done, end]).splitlines()
+        at = told.index(lines[0])
+        assert told[at : at + len(lines) + 1][:-1] == lines
+        assert told[at + len(lines)].startswith("  predict llm-tool predict models/x ")
+    stopped = RunEnded("20261122_140501", "interrupted", 2, 0, 0, 1.0)
+    assert "llm-tool" not in shown([run, stopped])
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200])

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from llm_tool.analysis.compare import compare
+from llm_tool.analysis.compare_text import scope_gap
 from llm_tool.analysis.report.charts import draw, nice_ticks
 from llm_tool.analysis.report.facts import LARGEST_MATRIX, gather
 from llm_tool.analysis.report.render import KINDS, Kind, render
@@ -21,6 +23,7 @@ from llm_tool.plan import Task
 from tests.conftest import FINISHED, Run, runner
 from tests.made_sessions import MADE, made_session
 from tests.terminal import DOWN, UP, Terminal
+from tests.test_local_run import Runner
 
 MOOD = Task("mood", "", ("bad", "good"), ("EN", "FR"))
 
@@ -253,7 +256,7 @@ def test_the_studio_asks_for_session_and_kind_and_says_where_the_report_is(
     shutil.copytree(finished / "training_logs", tmp_path / "training_logs")
     terminal = Terminal([sys.executable, "-m", "llm_tool", "studio"], folder=tmp_path)
     try:
-        terminal.answer("What would you like to do?", UP, UP)  # past Quit
+        terminal.answer("What would you like to do?", UP, UP, UP)  # past Quit and Recode
         terminal.answer("Report which session?")
         terminal.answer("As what?", DOWN)
         path = f"training_logs/{FINISHED}/report.tex"
@@ -264,3 +267,19 @@ def test_the_studio_asks_for_session_and_kind_and_says_where_the_report_is(
     assert "Error" not in seen
     assert f"llm-tool report {FINISHED} --latex --out {path}" in terminal.text().replace("\n", "")
     assert (tmp_path / path).read_text("utf-8").count(r"\begin{table}") == 6
+
+
+def test_languages_with_models_of_their_own_are_compared_in_the_report(
+    tmp_path: Path, tweets: Path, tiny_bert: Path
+) -> None:
+    run = Runner(tmp_path, tweets, (f"EN={tiny_bert}", f"FR={tiny_bert}"))
+    run.run(language_column="lang", test_share=0.4, epochs=1)
+    archive = read_session(run.session.parent, run.session.name)
+    (own,) = compare([archive]).gaps
+    assert [one.language for one in own.models] == ["EN", "FR"]
+    for kind in ("html", "markdown"):
+        text = re.sub(r"\\(?=\W)", "", render(archive, kind))
+        assert scope_gap(own).split("[")[0] in text
+        assert "not of languages alone." in text
+        for one in own.models:
+            assert f"{one.language}: tiny-bert, {one.f1_macro.value:.3f}" in text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from llm_tool.analysis.compare_facts import Contest, Entry, Gap, LanguageResult, Pair
 from llm_tool.analysis.compare_sets import Unit, ensemble, job_name
+from llm_tool.analysis.ranking import spread
 from llm_tool.analysis.statistics import ALPHA, count_only, holm, items_needed, mcnemar_p
 from llm_tool.logs.archive import Training
 from llm_tool.text import plural, visible
@@ -86,14 +87,15 @@ class _Arena:
     languages: NDArray[Any]
     repetitions: int
     seed: int
+    scope: str
 
     def judge(self, predicted: Codes, language: str = "") -> list[Estimate]:
         """Return the macro F1 of predictions, shape (models, items), on all items or a language's.
 
-        The draws are the same each time; those of each language are its own.
+        The draws are the same each time; those of each scope and language are its own.
         """
         own = self.languages == language if language else np.ones(len(self.true), bool)
-        rng = np.random.default_rng([self.seed, *language.encode()])
+        rng = np.random.default_rng([self.seed, *self.scope.encode(), *language.encode()])
         estimates = f1_macro_estimates(self.true[own], predicted[:, own], self.repetitions, rng)
         whole = []
         for estimate in estimates:  # items of other languages do not move it
@@ -105,8 +107,8 @@ class _Arena:
 
 def contest(
     category: str, language: str, group: Sequence[Unit], *, repetitions: int, seed: int
-) -> Contest:
-    """Return what models with the same test items come to.
+) -> tuple[Contest, Estimate]:
+    """Return what models with the same test items come to, and the macro F1 of the first.
 
     Args:
         category: Its name.
@@ -118,7 +120,7 @@ def contest(
     classes = tuple(dict.fromkeys(name for unit in group for name in unit.first.job.task.classes))
     test = group[0].test
     true = _codes(test["true"], classes)
-    arena = _Arena(true, test["language"].to_numpy(dtype=object), repetitions, seed)
+    arena = _Arena(true, test["language"].to_numpy(dtype=object), repetitions, seed, language)
     models = _models(group, arena, classes)
     names = _names([model.units for model in models])
     ranked = sorted(
@@ -128,7 +130,7 @@ def contest(
         ),
     )  # fmt: skip
     by_language = _languages([model for _, model in ranked], group[0].languages(), arena)
-    return Contest(
+    judged = Contest(
         category,
         language,
         group[0].data_name,
@@ -141,6 +143,7 @@ def contest(
         _pairs(ranked, true),
         tuple(_notes(ranked)),
     )
+    return judged, ranked[0][1].mean
 
 
 def _notes(ranked: Sequence[tuple[str, _Model]]) -> Iterator[str]:
@@ -229,13 +232,14 @@ def _languages(
     return [
         (
             tuple(LanguageResult(name, items[name], e.score_interval()) for name, e in own.items()),
-            _gap(own),
+            widest_gap(own),
         )
         for own in found
     ]
 
 
-def _gap(languages: Mapping[str, Estimate]) -> Gap | None:
+def widest_gap(languages: Mapping[str, Estimate]) -> Gap | None:
+    """Return how far the best language is above the worst; ``None`` of fewer than two."""
     if len(languages) < 2:
         return None
     best = max(languages, key=lambda name: languages[name].value)
@@ -265,10 +269,10 @@ def _entry(
         complete=model.complete,
         parameters=model.parameters,
         val=fmean(model.val),
-        val_spread=_spread(model.val),
+        val_spread=spread(model.val),
         f1_macro=model.mean.score_interval(),
         accuracy=float((model.predicted == true).mean()),
-        seed_spread=_spread([seed.value for seed in model.seeds]),
+        seed_spread=spread([seed.value for seed in model.seeds]),
         languages=by_language[0],
         gap=by_language[1],
     )
@@ -308,7 +312,3 @@ def _pairs(ranked: Sequence[tuple[str, _Model]], true: Labels) -> tuple[Pair, ..
             )
         )
     return tuple(pairs)
-
-
-def _spread(values: Sequence[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None

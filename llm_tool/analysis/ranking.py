@@ -118,9 +118,9 @@ def _standing(model: str, name: str, results: Sequence[JobEnded], *, complete: b
         model_name=name,
         trainings=len(results),
         val=fmean(val),
-        val_spread=_spread(val),
+        val_spread=spread(val),
         test=fmean(test) if test else None,
-        test_spread=_spread(test),
+        test_spread=spread(test),
         seconds=fmean(r.seconds for r in results),
         parameters=results[0].parameters,
         tokens_per_second=fmean(r.tokens_per_second for r in results),
@@ -130,7 +130,8 @@ def _standing(model: str, name: str, results: Sequence[JobEnded], *, complete: b
     )
 
 
-def _spread(values: Sequence[float]) -> float | None:
+def spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of several values; ``None`` of one."""
     return stdev(values) if len(values) > 1 else None
 
 
