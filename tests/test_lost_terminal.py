@@ -127,7 +127,7 @@ def test_the_studio_goes_on_with_a_session_that_was_killed(
     studio = Terminal([*TOOL, "studio"], folder=tmp_path)
     try:
         studio.answer("What would you like to do?", *[DOWN] * 6)  # below the modes
-        studio.wait_for(f"{SESSION}  interrupted, 0 of 1 jobs  quick, tweets.csv")
+        studio.wait_for(f"{SESSION}  interrupted, 0 of 1 jobs done  quick, tweets.csv")
         studio.answer("Which session?")
         studio.wait_for("1 of 1 jobs done", 90)
         assert f"goes on after epoch {kept} of an earlier attempt" in studio.text().replace(

@@ -11,14 +11,14 @@ from rich.text import Text
 
 from llm_tool.errors import StudioError
 from llm_tool.logs.archive import Archive, Training
-from llm_tool.logs.overview import list_sessions
+from llm_tool.logs.overview import Overview, list_sessions
 from llm_tool.logs.salvage import open_session
 from llm_tool.studio.runs import Warmup
 from llm_tool.studio.session_view import best_of, show_category, show_configured, show_training
-from llm_tool.studio.sessions import title_of
+from llm_tool.studio.sessions import data_of, jobs_done
 from llm_tool.studio.theme import QUIET, WARN, show_error
 from llm_tool.studio.wizard import BACK, Asker
-from llm_tool.text import shell_word, visible
+from llm_tool.text import shell_word, shorten, visible
 
 
 @dataclass
@@ -83,6 +83,13 @@ class Browser:
             words += ["--logs-dir", str(self.logs_dir)]
         said = f"Same thing without questions: {' '.join(map(shell_word, words))}"
         self.console.print(Text(said, style=QUIET), soft_wrap=True)
+
+
+def title_of(session: Overview) -> str:
+    """Return a session as one line to choose from."""
+    about = f"{session.id}  {session.status}, {jobs_done(session)} jobs"
+    what = ", ".join(filter(None, (*session.modes, shorten(data_of(session), 30))))
+    return visible("  ".join(filter(None, (about, what))))
 
 
 def _category_title(name: str, trainings: Sequence[Training]) -> str:

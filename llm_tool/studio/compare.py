@@ -13,13 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.errors import StudioError, nearest
-from llm_tool.logs.overview import list_sessions
+from llm_tool.logs.overview import Overview, list_sessions
 from llm_tool.logs.session import LOGS_DIR
-from llm_tool.studio.runs import status
-from llm_tool.studio.sessions import title_of
 from llm_tool.studio.theme import GOOD, QUIET, STRONG, WARN, Column, print_table, rule, show_error
 from llm_tool.studio.wizard import BACK, Asker
-from llm_tool.text import shell_word, visible
+from llm_tool.text import plural, shell_word, visible
 
 if TYPE_CHECKING:
     from llm_tool.analysis.compare import Comparison, Contest, Pair
@@ -47,7 +45,7 @@ def compare_sessions(
     from llm_tool.analysis.compare import compare
     from llm_tool.logs.archive import read_session
 
-    with status(talk, "Comparing"):
+    with talk.status("comparing …"):
         archives = [read_session(logs_dir, one) for one in dict.fromkeys(sessions)]
         found = compare(archives, categories=categories)
     known = {c.category for c in found.contests} | {r.category for r in found.refusals}
@@ -135,7 +133,7 @@ def _show_entries(console: Console, contest: Contest) -> None:
         Column("val F1", "right"),
         Column("test F1 [95 %]", "right"),
         *([Column("±", "right")] if seeds else []),
-        Column("accuracy", "right", spare=1),
+        Column("accuracy", "right"),
     ]
     rows = [
         [
@@ -214,9 +212,9 @@ def ask_and_compare(asker: Asker, console: Console, logs_dir: str | Path) -> Non
     """Ask for sessions that have results, compare their models, and show the command for it."""
     sessions = [one for one in list_sessions(logs_dir) if one.done]
     if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
+        console.print(Text(f"No session in {visible(str(logs_dir))}/ has results to compare."))
         return
-    titles = [(title_of(one), one.id) for one in sessions]
+    titles = [(visible(_about(one)), one.id) for one in sessions]
     chosen = asker.choose_several("Which sessions?", titles, [sessions[0].id])
     if chosen is BACK:
         return
@@ -234,3 +232,8 @@ def command(sessions: Sequence[str], logs_dir: str | Path) -> str:
     """Return the command line that compares sessions."""
     where = ["--logs-dir", str(logs_dir)] if Path(logs_dir) != Path(LOGS_DIR) else []
     return " ".join(map(shell_word, ["llm-tool", "compare", *sessions, *where]))
+
+
+def _about(session: Overview) -> str:
+    what = ", ".join((*session.modes, *session.data))
+    return f"{session.id}  {session.status}, {plural(session.done, 'result')}  {what}"

@@ -16,6 +16,7 @@ from llm_tool.text import plural, shorten, visible
 
 if TYPE_CHECKING:
     from llm_tool.analysis.label_errors import LabelErrors, Suspect
+    from llm_tool.logs.overview import Overview
     from llm_tool.studio.wizard import Asker
 
 _EXAMPLES = 3
@@ -58,7 +59,7 @@ def show_label_errors(console: Console, found: Sequence[LabelErrors], out: Path)
     rule(console, "Label errors")
     columns = [
         Column("category", flexible=True),
-        Column("judged by", flexible=True, spare=1),
+        Column("judged by", flexible=True),
         Column("looked at", "right"),
         Column("agrees", "right"),
         Column("likely errors", "right"),
@@ -135,14 +136,13 @@ def summary(found: Sequence[LabelErrors]) -> list[dict[str, object]]:
 def ask_label_errors(console: Console, asker: Asker, logs_dir: str | Path) -> None:
     """Ask for a session and a file name; look for label errors, show them and write them there."""
     from llm_tool.logs.overview import list_sessions
-    from llm_tool.studio.sessions import title_of
     from llm_tool.studio.wizard import BACK
 
     sessions = [one for one in list_sessions(logs_dir) if one.done]
     if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
+        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a trained model."))
         return
-    titles = [(title_of(one), one.id) for one in sessions]
+    titles = [(_about(one), one.id) for one in sessions]
     chosen = asker.choose("Label errors of which session?", titles, default=sessions[0].id)
     if chosen is BACK:
         return
@@ -156,6 +156,10 @@ def ask_label_errors(console: Console, asker: Asker, logs_dir: str | Path) -> No
         return
     show_label_errors(console, found, Path(name))
     console.print()
+
+
+def _about(session: Overview) -> str:
+    return visible(f"{session.id}  {', '.join((*session.modes, *session.data))}")
 
 
 def _is_free(name: str) -> bool | str:

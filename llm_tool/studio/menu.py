@@ -17,7 +17,7 @@ from llm_tool.modes import MODES
 from llm_tool.modes.scopes import parse_model
 from llm_tool.studio.machine import describe_machine
 from llm_tool.studio.runs import Warmup, execute, resume_session
-from llm_tool.studio.sessions import title_of
+from llm_tool.studio.sessions import jobs_done
 from llm_tool.studio.theme import QUIET, STRONG, show_error
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
@@ -25,6 +25,7 @@ from llm_tool.trainers.model_sources import model_name
 
 if TYPE_CHECKING:
     from llm_tool.execution.local import Outcome
+    from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
 _QUIT = "quit"
@@ -118,7 +119,7 @@ class _Studio:
         if not sessions:
             self.console.print(Text(f"No session in {visible(str(logs))}/ is unfinished."))
             return
-        titles = [(title_of(one), one.id) for one in sessions]
+        titles = [(visible(_about(one)), one.id) for one in sessions]
         chosen = self.asker.choose("Which session?", titles, default=sessions[0].id)
         if chosen is BACK:
             return
@@ -234,3 +235,8 @@ def _options() -> list[tuple[str, str] | None]:
         for table in (MODES, _TOOLS)
     )
     return [*modes, None, *tools, ("Quit", _QUIT)]
+
+
+def _about(session: Overview) -> str:
+    what = ", ".join((*session.modes, *session.data))
+    return f"{session.id}  {session.status}, {jobs_done(session)} jobs done  {what}"

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.errors import StudioError
-from llm_tool.logs.overview import list_sessions
+from llm_tool.logs.overview import Overview, list_sessions
 from llm_tool.logs.session import LOGS_DIR
 from llm_tool.studio.runs import status
-from llm_tool.studio.sessions import title_of
+from llm_tool.studio.sessions import jobs_done
 from llm_tool.studio.theme import GOOD, QUIET, show_error
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import shell_word, visible
@@ -33,7 +33,7 @@ def write_a_report(asker: Asker, console: Console, logs_dir: str | Path) -> None
     if not sessions:
         console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
         return
-    titles = [(title_of(one), one.id) for one in sessions]
+    titles = [(visible(_about(one)), one.id) for one in sessions]
     session_id = asker.choose("Report which session?", titles, default=sessions[0].id)
     if session_id is BACK:
         return
@@ -67,3 +67,8 @@ def _command(logs_dir: str | Path, session_id: str, kind: Kind, path: Path) -> s
     where = [] if Path(logs_dir) == Path(LOGS_DIR) else ["--logs-dir", str(logs_dir)]
     words = ["llm-tool", "report", session_id, f"--{kind}", *out, *where]
     return " ".join(map(shell_word, words))
+
+
+def _about(session: Overview) -> str:
+    what = ", ".join((*session.modes, *session.data))
+    return f"{session.id}  {session.status}, {jobs_done(session)} jobs done  {what}"

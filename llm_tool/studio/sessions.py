@@ -89,13 +89,6 @@ def _say_what_to_do(console: Console, logs_dir: str, sessions: Sequence[Overview
         console.print(Text(f"Go on with one: {visible(command)}", style=QUIET), soft_wrap=True)
 
 
-def title_of(session: Overview) -> str:
-    """Return a session as one line to choose from."""
-    about = f"{session.id}  {session.status}, {jobs_done(session)} jobs"
-    what = ", ".join(filter(None, (*session.modes, shorten(data_of(session), 30))))
-    return visible("  ".join(filter(None, (about, what))))
-
-
 def data_of(session: Overview) -> str:
     """Return the names of a session's data, without their folders."""
     return ", ".join(dict.fromkeys(PurePath(name).name for name in session.data))
