@@ -39,6 +39,7 @@ _LATEX = str.maketrans(
         "]": "{]}",
         "*": "{*}",
         "±": r"\textpm{}",
+        "·": r"\textperiodcentered{}",
         "−": r"\textminus{}",
         "–": r"\textendash{}",
         "“": r"\textquotedblleft{}",

@@ -433,3 +433,55 @@ def test_the_same_sessions_give_the_same_comparison_and_other_contests_do_not_ch
     first, second = of(archive(a, b)), of(archive(other, a, b))
     assert first.contests[0] == second.contests[1]
     assert of(archive(a, b)) == first
+
+
+def own_models(
+    share: dict[str, float], *, shared: int = 0, names: dict[str, str] | None = None
+) -> list[Training]:
+    """Return a training for each language, on its own rows, right in a share of them."""
+    trainings = []
+    for place, (language, right) in enumerate(share.items()):
+        rows = range(place * (len(TRUE) - shared), place * (len(TRUE) - shared) + len(TRUE))
+        predicted = table(TRUE, noisy(TRUE, right, place), rows=rows, languages=[language] * 120)
+        model = (names or {}).get(language, "org/a")
+        trainings.append(training(predicted, language=language, run=f"j{place}", model=model))
+    return trainings
+
+
+def test_languages_with_models_of_their_own_have_a_gap_of_independent_scores() -> None:
+    found = of(archive(*own_models({"FR": 0.55, "EN": 0.9})))
+    assert [contest.language for contest in found.contests] == ["FR", "EN"]
+    (own,) = found.gaps
+    assert [(one.language, one.name, one.items) for one in own.models] == [
+        ("EN", "a", 120),
+        ("FR", "a", 120),
+    ]
+    assert (own.gap.best, own.gap.worst) == ("EN", "FR")
+    difference, scores = own.gap.difference, [one.f1_macro for one in own.models]
+    assert difference.value == pytest.approx(scores[0].value - scores[1].value)
+    # Variances of what is independent add up.
+    wide = [(one.high - one.low) / 2 for one in scores]
+    assert (difference.high - difference.low) / 2 == pytest.approx(np.hypot(*wide), rel=0.1)
+    assert any("not of languages alone" in note for note in found.notes)
+
+
+def test_the_draws_of_two_languages_have_nothing_in_common() -> None:
+    answers = noisy(TRUE, 0.8, 1)
+    trainings = [
+        training(table(TRUE, answers, rows=range(start, start + 120), languages=[name] * 120),
+                 language=name)
+        for name, start in (("EN", 0), ("FR", 120))
+    ]  # fmt: skip
+    (own,) = of(archive(*trainings)).gaps
+    # From the same draws the two would have the same score in each of them.
+    difference = own.gap.difference
+    wide = [(one.f1_macro.high - one.f1_macro.low) / 2 for one in own.models]
+    assert difference.value == 0
+    assert difference.high == pytest.approx(np.hypot(*wide), rel=0.1)
+
+
+def test_of_rows_that_two_languages_share_and_of_one_language_there_is_no_gap() -> None:
+    assert of(archive(*own_models({"EN": 0.9, "FR": 0.6}, shared=20))).gaps == ()
+    assert of(archive(*own_models({"EN": 0.9}))).gaps == ()
+    several = training(table(TRUE, TRUE, languages=["EN", "FR"] * 60))
+    assert of(archive(several)).gaps == ()

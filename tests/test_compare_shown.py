@@ -15,15 +15,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from llm_tool.analysis.compare import Comparison, Contest, Pair, compare
-from llm_tool.analysis.compare_latex import latex, latex_text
-from llm_tool.analysis.compare_text import refusal, rounded, summary, titles, verdict
+from llm_tool.analysis.compare_latex import latex
+from llm_tool.analysis.compare_text import refusal, rounded, scope_gap, summary, titles, verdict
 from llm_tool.cli.app import app
+from llm_tool.logs.session import command_line
 from llm_tool.plan import Task
-from llm_tool.studio.compare import command, show_comparison
+from llm_tool.studio.compare import show_comparison
+from llm_tool.text import escape_latex
 from llm_tool.trainers.resampling import Interval
 from tests.archives import archive, noisy, table, training
 from tests.conftest import FINISHED, runner
 from tests.terminal import DOWN, Terminal
+from tests.test_compare import own_models
 
 HOSTILE = "\\input{x}_50%&$#^~{}[b]|\x1b[31m"
 TRUE = ["good", "bad", "good"] * 40
@@ -182,9 +185,9 @@ def test_hostile_names_are_shown_and_never_obeyed() -> None:
 
     tables = latex(found)
     assert "\x1b" not in tables
-    body = tables.replace(latex_text(HOSTILE), "").replace(latex_text("[bold]"), "")
+    body = tables.replace(escape_latex(HOSTILE), "").replace(escape_latex("[bold]"), "")
     assert r"\input" not in body
-    assert latex_text(HOSTILE) == (
+    assert escape_latex(HOSTILE) == (
         r"\textbackslash{}input\{x\}\_50\%\&\$\#\textasciicircum{}\textasciitilde{}\{\}"
         r"{[}b{]}\textbar{}\textbackslash{}x1b{[}31m"
     )
@@ -211,7 +214,9 @@ def test_the_latex_tables_are_booktabs_with_every_number() -> None:
         for name, entry in (("a", first), (r"b\_2", second))
         if entry.gap
     ]
-    needed = "--" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
+    needed = (
+        r"\textendash{}" if pair.items_needed is None else f"{rounded(pair.items_needed - 120):,}"
+    )
     lines = latex(found).splitlines()
     assert lines[0] == r"% Needs \usepackage{booktabs}."
     assert [line for line in lines if line.startswith(("a &", "b"))] == [
@@ -288,8 +293,11 @@ def test_a_session_without_any_test_result_has_nothing_to_compare(
 
 
 def test_the_equivalent_command_names_the_sessions_and_a_folder_of_its_own() -> None:
-    assert command(["a", "b"], "training_logs") == "llm-tool compare a b"
-    assert command(["a"], "my logs") == "llm-tool compare a --logs-dir 'my logs'"
+    assert command_line("compare", "a", "b", logs_dir="training_logs") == "llm-tool compare a b"
+    assert (
+        command_line("compare", "a", logs_dir=Path("my logs"))
+        == "llm-tool compare a --logs-dir 'my logs'"
+    )
 
 
 def test_the_studio_asks_for_sessions_shows_the_comparison_and_teaches_the_command(
@@ -311,3 +319,19 @@ def test_the_studio_asks_for_sessions_shows_the_comparison_and_teaches_the_comma
         terminal.wait_for_question("What would you like to do?")
     finally:
         terminal.close()
+
+
+def test_gaps_between_languages_with_models_of_their_own_are_shown_and_put_in_latex() -> None:
+    names = {"EN": "org/bert", "FR": f"org/{HOSTILE}"}
+    found = compare([archive(*own_models({"EN": 0.9, "FR": 0.5}, names=names))], repetitions=100)
+    (own,) = found.gaps
+    text = "\n".join(shown(found, 300))
+    assert scope_gap(own).startswith("sentiment: EN is over FR in macro F1 by 0.")
+    assert scope_gap(own) in text
+    assert "their models differ: bert and " in text
+    assert "\x1b" not in text
+    assert escape_latex("EN") + "--FR & Gap" in latex(found)
+    assert r"\input" not in latex(found)
+    near = replace(own, gap=replace(own.gap, difference=Interval(0.01, -0.02, 0.04)))
+    assert scope_gap(near).startswith("sentiment: EN and FR cannot be told apart")
+    assert max(map(len, shown(found, 80))) <= 80

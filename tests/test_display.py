@@ -117,6 +117,8 @@ def test_a_run_is_shown_job_by_job_and_row_by_row() -> None:
         "✓ 1 of 1 jobs done in 6 min 12 s\n"
         "  logs    training_logs/20261122_140501/(category)/training.csv, best.csv\n"
         "  models  models/x/(category)/(model)/\n"
+        "  next    llm-tool report 20261122_140501\n"
+        "  predict llm-tool predict models/x TABLE -o labelled.csv\n"
     )
 
 
@@ -145,6 +147,8 @@ def test_jobs_that_are_trained_together_share_one_table_with_their_names() -> No
         "✓ 2 of 2 jobs done in 1.0 s",
         "  logs    logs/s/(category)/training.csv, best.csv",
         "  models  models/s/(category)/(model)/",
+        "  next    llm-tool compare s --logs-dir logs · llm-tool report s --logs-dir logs",
+        "  predict llm-tool predict models/x TABLE -o labelled.csv",
     ]
 
 

@@ -344,7 +344,7 @@ def test_a_run_with_folds_ends_with_the_command_that_looks_for_label_errors() ->
         sink = StringIO()
         run = RunStarted(SESSION, "quick", f"{folder}/{SESSION}", "models", jobs)
         show_result(Console(file=sink, width=80), run, done, [], RunEnded("s", "done", 2, 2, 0, 1))
-        command = f"  recode  llm-tool label-errors {SESSION}{where} --out label-errors.csv"
+        command = f"  recode  llm-tool label-errors {SESSION} --out label-errors.csv{where}"
         assert command in sink.getvalue().splitlines()
 
 

@@ -253,7 +253,7 @@ def test_the_studio_asks_for_session_and_kind_and_says_where_the_report_is(
     shutil.copytree(finished / "training_logs", tmp_path / "training_logs")
     terminal = Terminal([sys.executable, "-m", "llm_tool", "studio"], folder=tmp_path)
     try:
-        terminal.answer("What would you like to do?", UP, UP)  # past Quit
+        terminal.answer("What would you like to do?", UP, UP, UP)  # past Quit and Recode
         terminal.answer("Report which session?")
         terminal.answer("As what?", DOWN)
         path = f"training_logs/{FINISHED}/report.tex"

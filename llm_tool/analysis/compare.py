@@ -15,7 +15,9 @@ from llm_tool.analysis.compare_facts import (
     LanguageResult,
     Pair,
     Refusal,
+    ScopeGap,
 )
+from llm_tool.analysis.compare_scopes import Judged, scope_gaps
 from llm_tool.analysis.compare_sets import (
     by_test_set,
     job_name,
@@ -37,6 +39,7 @@ __all__ = [
     "LanguageResult",
     "Pair",
     "Refusal",
+    "ScopeGap",
     "compare",
 ]
 SEED = 42
@@ -52,6 +55,11 @@ _METHOD = (
     "Items needed: if the difference stays as it was seen (normal approximation; power 80 % at "
     "0.05 over the number of pairs).",
 )
+_APART = (
+    "Between languages: the best model on validation of each, on its own test items, drawn apart. "
+    "Such a gap is one of models, training rows and texts together, not of languages alone."
+)
+_PARTIAL = "Models of a learning curve that learned from a part of the rows are left out."
 
 
 def compare(
@@ -74,7 +82,7 @@ def compare(
         task = training.job.task
         places[Task(task.label_key, task.label_value), training.job.language].append(training)
     names = distinct_names(task for task, _ in places)
-    contests, refusals = [], []
+    contests, refusals, judged_scopes = [], [], []
     for (task, language), trainings in places.items():
         name = names[task]
         if categories and name not in categories:
@@ -84,11 +92,16 @@ def compare(
         groups = by_test_set(judged)
         for group in groups:
             distinct, repeats = without_repeats(group)
-            whole = contest(name, language, distinct, repetitions=repetitions, seed=seed)
+            whole, leader = contest(name, language, distinct, repetitions=repetitions, seed=seed)
             contests.append(replace(whole, notes=(*whole.notes, *repeats)))
+            rows = frozenset(map(int, group[0].test["row"]))
+            judged_scopes.append(Judged(contests[-1], leader, group[0].data, rows))
         for group in groups[1:]:
             own = tuple(job_name(t) for unit in group for t in unit.trainings)
             first = job_name(groups[0][0].first)
             reason = f"Not paired with {first}: {why_not(groups[0][0], group[0])}."
             refusals.append(Refusal(name, language, own, reason))
-    return Comparison(tuple(contests), tuple(refusals), _METHOD, repetitions, seed)
+    partial = any(one.job.is_partial for archive in archives for one in archive.trainings)
+    gaps = tuple(scope_gaps(judged_scopes))
+    notes = (*_METHOD, *([_APART] if gaps else []), *([_PARTIAL] if partial else []))
+    return Comparison(tuple(contests), tuple(refusals), notes, repetitions, seed, gaps)

@@ -86,14 +86,15 @@ class _Arena:
     languages: NDArray[Any]
     repetitions: int
     seed: int
+    scope: str
 
     def judge(self, predicted: Codes, language: str = "") -> list[Estimate]:
         """Return the macro F1 of predictions, shape (models, items), on all items or a language's.
 
-        The draws are the same each time; those of each language are its own.
+        The draws are the same each time; those of each scope and language are its own.
         """
         own = self.languages == language if language else np.ones(len(self.true), bool)
-        rng = np.random.default_rng([self.seed, *language.encode()])
+        rng = np.random.default_rng([self.seed, *self.scope.encode(), *language.encode()])
         estimates = f1_macro_estimates(self.true[own], predicted[:, own], self.repetitions, rng)
         whole = []
         for estimate in estimates:  # items of other languages do not move it
@@ -105,8 +106,8 @@ class _Arena:
 
 def contest(
     category: str, language: str, group: Sequence[Unit], *, repetitions: int, seed: int
-) -> Contest:
-    """Return what models with the same test items come to.
+) -> tuple[Contest, Estimate]:
+    """Return what models with the same test items come to, and the macro F1 of the first.
 
     Args:
         category: Its name.
@@ -118,7 +119,7 @@ def contest(
     classes = tuple(dict.fromkeys(name for unit in group for name in unit.first.job.task.classes))
     test = group[0].test
     true = _codes(test["true"], classes)
-    arena = _Arena(true, test["language"].to_numpy(dtype=object), repetitions, seed)
+    arena = _Arena(true, test["language"].to_numpy(dtype=object), repetitions, seed, language)
     models = _models(group, arena, classes)
     names = _names([model.units for model in models])
     ranked = sorted(
@@ -128,7 +129,7 @@ def contest(
         ),
     )  # fmt: skip
     by_language = _languages([model for _, model in ranked], group[0].languages(), arena)
-    return Contest(
+    judged = Contest(
         category,
         language,
         group[0].data_name,
@@ -141,6 +142,7 @@ def contest(
         _pairs(ranked, true),
         tuple(_notes(ranked)),
     )
+    return judged, ranked[0][1].mean
 
 
 def _notes(ranked: Sequence[tuple[str, _Model]]) -> Iterator[str]:
@@ -229,13 +231,14 @@ def _languages(
     return [
         (
             tuple(LanguageResult(name, items[name], e.score_interval()) for name, e in own.items()),
-            _gap(own),
+            widest_gap(own),
         )
         for own in found
     ]
 
 
-def _gap(languages: Mapping[str, Estimate]) -> Gap | None:
+def widest_gap(languages: Mapping[str, Estimate]) -> Gap | None:
+    """Return how far the best language is above the worst; ``None`` of fewer than two."""
     if len(languages) < 2:
         return None
     best = max(languages, key=lambda name: languages[name].value)

@@ -108,8 +108,33 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class OwnModel:
+    """The best model on validation of one language scope, on the test items of that language."""
+
+    language: str
+    name: str
+    items: int
+    f1_macro: Interval
+
+
+@dataclass(frozen=True)
+class ScopeGap:
+    """How far apart the languages of a category are where each has models of its own.
+
+    ``models`` are the best of each scope; no test item is in two of them.
+    """
+
+    category: str
+    data: str
+    models: tuple[OwnModel, ...]
+    gap: Gap
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All contests of some sessions, what was not compared, and how to read it.
+
+    ``gaps`` are those between languages that have models of their own.
 
     ``notes`` are sentences on method; ``repetitions`` and ``seed`` are those of the bootstrap.
     """
@@ -119,3 +144,4 @@ class Comparison:
     notes: tuple[str, ...]
     repetitions: int
     seed: int
+    gaps: tuple[ScopeGap, ...] = ()

@@ -7,45 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llm_tool.analysis.compare_facts import Comparison, Contest, Entry
+from llm_tool.analysis.compare_facts import Comparison, Contest, Entry, ScopeGap
 from llm_tool.analysis.compare_text import more_items, short_p, titles
-from llm_tool.text import visible
+from llm_tool.text import escape_latex
 from llm_tool.trainers.resampling import Interval
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "·": r"\textperiodcentered{}",
-    "–": "--",
-    "[": "{[}",  # at the start of a row it would be an argument of the one before
-    "]": "{]}",
-}
-
-
-def latex_text(text: str) -> str:
-    """Return text that LaTeX prints as it is."""
-    return "".join(_SPECIAL.get(c, c) for c in visible(text))
 
 
 def latex(comparison: Comparison) -> str:
     """Return a table of scores for each contest, and one of its pairs where there are several."""
     lines = [r"% Needs \usepackage{booktabs}."]
     for title, contest in zip(titles(comparison), comparison.contests, strict=True):
-        lines += ["", *_scores(latex_text(title), contest)]
+        lines += ["", *_scores(escape_latex(title), contest)]
         if contest.pairs:
-            lines += ["", *_pairs(latex_text(title), contest, comparison.repetitions)]
+            lines += ["", *_pairs(escape_latex(title), contest, comparison.repetitions)]
+    if comparison.gaps:
+        lines += ["", *_scope_gaps(comparison.gaps)]
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +31,7 @@ def _scores(title: str, contest: Contest) -> Iterator[str]:
     if len(languages) < 2:
         languages = []
     head = ["Model", "Val.\\ F1", "Test F1 {[}95\\,\\%{]}", "SD", "Accuracy"]
-    head += [latex_text(name) for name in languages] + ["Gap {[}95\\,\\%{]}"] * gaps
+    head += [escape_latex(name) for name in languages] + ["Gap {[}95\\,\\%{]}"] * gaps
     caption = (
         f"{title}: macro F1 on validation, by which models are in order, and "
         "on the test, with 95\\,\\% bootstrap intervals; SD over seeds."
@@ -69,7 +45,7 @@ def _scores(title: str, contest: Contest) -> Iterator[str]:
 def _row(entry: Entry, languages: Sequence[str], gaps: bool) -> list[str]:
     scores = {result.language: f"{result.f1_macro.value:.3f}" for result in entry.languages}
     cells = [
-        latex_text(entry.name),
+        escape_latex(entry.name),
         f"{entry.val:.3f}",
         _interval(entry.f1_macro),
         "--" if entry.seed_spread is None else f"{entry.seed_spread:.3f}",
@@ -78,7 +54,7 @@ def _row(entry: Entry, languages: Sequence[str], gaps: bool) -> list[str]:
     ]
     if gaps:
         found = entry.gap
-        names = f"{latex_text(found.best)}--{latex_text(found.worst)} " if found else "--"
+        names = f"{escape_latex(found.best)}--{escape_latex(found.worst)} " if found else "--"
         cells.append(names + (_interval(found.difference) if found else ""))
     return cells
 
@@ -93,16 +69,34 @@ def _pairs(title: str, contest: Contest, repetitions: int) -> Iterator[str]:
     )
     rows = [
         [
-            latex_text(pair.first),
-            latex_text(pair.second),
+            escape_latex(pair.first),
+            escape_latex(pair.second),
             _interval(pair.difference),
-            latex_text(short_p(pair.bootstrap_holm)),
-            latex_text(short_p(pair.mcnemar_holm)),
-            latex_text(more_items(pair, contest)),
+            escape_latex(short_p(pair.bootstrap_holm)),
+            escape_latex(short_p(pair.mcnemar_holm)),
+            escape_latex(more_items(pair, contest)),
         ]
         for pair in contest.pairs
     ]
     return _table(head, "lllrrr", rows, caption)
+
+
+def _scope_gaps(gaps: Sequence[ScopeGap]) -> Iterator[str]:
+    head = ["Category", "Language", "Model", "Items", "Test F1 {[}95\\,\\%{]}"]
+    caption = (
+        "Macro F1 of the best model on validation of each language, on its own test items, with "
+        "95\\,\\% bootstrap intervals; Gap: the best language over the worst, of models, training "
+        "rows and texts together."
+    )
+    rows = []
+    for one in gaps:
+        category = escape_latex(one.category)
+        for own in one.models:
+            about = [category, escape_latex(own.language), escape_latex(own.name)]
+            rows.append([*about, f"{own.items:,}", _interval(own.f1_macro)])
+        names = f"{escape_latex(one.gap.best)}--{escape_latex(one.gap.worst)}"
+        rows.append([category, names, "Gap", "", _interval(one.gap.difference)])
+    return _table(head, "lllrr", rows, caption)
 
 
 def _table(

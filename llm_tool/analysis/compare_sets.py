@@ -216,12 +216,15 @@ def why_not(one: Unit, other: Unit) -> str:
 
 
 def planned_for(archives: Iterable[Archive]) -> Iterator[Training]:
-    """Yield every training of some sessions, each session once."""
+    """Yield every training of some sessions, each session once, that is to learn from all rows.
+
+    Those of the smaller shares of a learning curve are no models to choose from.
+    """
     seen = set()
     for archive in archives:
         if archive.folder.resolve() not in seen:
             seen.add(archive.folder.resolve())
-            yield from archive.trainings
+            yield from (one for one in archive.trainings if not one.job.is_partial)
 
 
 def ensemble(units_of_a_model: Sequence[Unit]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llm_tool.analysis.compare_facts import Comparison, Contest, Gap, Pair, Refusal
+from llm_tool.analysis.compare_facts import Comparison, Contest, Gap, Pair, Refusal, ScopeGap
 from llm_tool.analysis.statistics import ALPHA, SMALLEST
 from llm_tool.plan import MULTILINGUAL
 from llm_tool.text import plural, visible
@@ -133,7 +133,9 @@ def summary(contest: Contest) -> str:
         return f"{visible(first.name)} is better than any of the {len(own)} others."
     if len(alike) == len(own):
         return f"{visible(first.name)} cannot be told apart from any of the {len(own)} others."
-    return f"{visible(first.name)} cannot be told apart from {', '.join(alike)}."
+    *others, last = alike
+    named = f"{', '.join(others)} or {last}" if others else last
+    return f"{visible(first.name)} cannot be told apart from {named}."
 
 
 def gap(found: Gap | None) -> str:
@@ -142,6 +144,20 @@ def gap(found: Gap | None) -> str:
         return "–"
     names = f"{visible(found.best)} over {visible(found.worst)}"
     return f"{names} {bracketed(found.difference)}"
+
+
+def scope_gap(found: ScopeGap) -> str:
+    """Return in a sentence how far apart languages with models of their own are."""
+    gap, names = found.gap, {own.language: visible(own.name) for own in found.models}
+    best, worst = visible(gap.best), visible(gap.worst)
+    title = visible(found.category)
+    ends = bracketed(gap.difference)
+    if gap.difference.low <= 0:
+        return f"{title}: {best} and {worst} cannot be told apart: macro F1 differs by {ends}."
+    said = f"{title}: {best} is over {worst} in macro F1 by {ends}"
+    if names[gap.best] == names[gap.worst]:
+        return f"{said}."
+    return f"{said}; their models differ: {names[gap.best]} and {names[gap.worst]}."
 
 
 def refusal(refused: Refusal) -> str:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
-from llm_tool.logs.archive import Archive, Training
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_tool.logs.archive import Training
+from llm_tool.trainers.resampling import REPETITIONS, Estimate, f1_macro_estimates, mean_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 Verdict = Literal["yes", "no", "unknown"]
 WORTH = 0.01  # a gain in macro F1 that is smaller is not worth twice the labels
-RESAMPLES = 1000
-_BLOCK = 2_000_000  # numbers held at once while rows are drawn
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ class Curve:
             return "unknown"
         if gain.low > 0 and gain.value >= WORTH:
             return "yes"
-        # Where no row differs the interval has no width. What was not seen in n rows can still be
-        # in 3 / n of them (the rule of three, Hanley & Lippman-Hand 1983, JAMA 249:1743).
-        return "no" if gain.high < WORTH and 3 / self.scored_rows <= WORTH else "unknown"
+        return "no" if gain.high < WORTH else "unknown"
 
     @property
     def has_learned(self) -> bool:
@@ -105,8 +103,8 @@ class Curve:
         return self.points[-1].low > self.baseline
 
 
-def learning_curves(archive: Archive) -> tuple[Curve, ...]:
-    """Return the learning curves of a session, one for each run, category, model and scope.
+def learning_curves(trainings: Iterable[Training]) -> tuple[Curve, ...]:
+    """Return the learning curves of trainings, one for each run, category, model and scope.
 
     A curve has the shares that at least one seed was trained on in all folds, and of the seeds
     those that have all of these shares.
@@ -115,7 +113,7 @@ def learning_curves(archive: Archive) -> tuple[Curve, ...]:
         StudioError: Predictions cannot be read.
     """
     groups: dict[tuple[str, ...], list[Training]] = defaultdict(list)
-    for training in archive.trainings:
+    for training in trainings:
         job, runs = training.job, training.run.get("jobs", [""])
         groups[runs[0], training.category, job.model, job.language].append(training)
     partial = [own for own in groups.values() if any(one.job.is_partial for one in own)]
@@ -141,27 +139,27 @@ def _curve(trainings: Sequence[Training]) -> Curve | None:
 
 
 def _scored(first: Training, cells: Mapping[tuple[float, int], Sequence[Training]]) -> Curve:
-    import numpy as np
+    from sklearn.metrics import f1_score
 
     part, true, predicted = _predictions(first.job.task.classes, cells)
     shares, seeds = sorted({share for share, _ in cells}), sorted({seed for _, seed in cells})
-    size = len(first.job.task.classes)
-    exact, drawn = macro_f1_draws(true, predicted, size)
-    scores = exact.reshape(len(shares), len(seeds))
-    draws = drawn.reshape(-1, len(shares), len(seeds)).mean(axis=2)
+    # All on the same draws, those of a single job's interval.
+    rng = np.random.default_rng(seeds[0])
+    estimates = iter(f1_macro_estimates(true, predicted, REPETITIONS, rng))
+    judged = {share: [next(estimates) for _ in seeds] for share in shares}
     points = []
-    for i, share in enumerate(shares):
+    for share, own in judged.items():
         results = [one for seed in seeds for one in cells[share, seed]]
-        low, high = np.percentile(draws[:, i], [2.5, 97.5])
+        score = mean_of(own).score_interval()
         points.append(
             Point(
                 share,
                 round(fmean(one.started.train_rows for one in results if one.started)),
                 fmean(one.ended.best.scores.f1_macro for one in results if one.ended),
-                float(scores[i].mean()),
-                float(low),
-                float(high),
-                stdev(scores[i].tolist()) if len(seeds) > 1 else None,
+                score.value,
+                score.low,
+                score.high,
+                _spread(own),
             )
         )
     most = np.full_like(true, np.bincount(true).argmax())
@@ -174,8 +172,8 @@ def _scored(first: Training, cells: Mapping[tuple[float, int], Sequence[Training
         scored_rows=len(true),
         seeds=len(seeds),
         points=tuple(points),
-        baseline=float(macro_f1_draws(true, most[None], size, resamples=0)[0][0]),
-        gain=_last_gain(shares, scores, draws),
+        baseline=float(f1_score(true, most, average="macro")),
+        gain=_last_gain(shares, judged),
         next_gain=expected_gain([p.rows for p in points], [p.score for p in points]),
     )
 
@@ -187,7 +185,6 @@ def _predictions(
 
     The rows are in one order for all, and with folds those of all folds together.
     """
-    import numpy as np
     import pandas as pd
 
     position = {name: i for i, name in enumerate(classes)}
@@ -203,86 +200,17 @@ def _predictions(
     return part, numbers[0], numbers[1:]
 
 
-def macro_f1_draws(
-    true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, resamples: int = RESAMPLES
-) -> tuple[Array, Array]:
-    """Return the macro F1 of each set of predictions, and those of bootstrap samples of the rows.
-
-    Rows are drawn with replacement within each true class, the same ones for all predictions
-    (paired, stratified: Efron & Tibshirani 1993, chapters 8 and 13). As in ``f1_macro_interval``,
-    macro averages are over the classes that occur or are predicted.
-
-    Args:
-        true: True classes, shape (rows,).
-        predicted: Predicted classes, shape (sets, rows).
-        classes: Number of classes.
-        resamples: Number of samples.
-
-    Returns:
-        Shapes (sets,) and (resamples, sets).
-    """
-    import numpy as np
-
-    # Rows that are the same in all that counts are drawn together.
-    table, count = np.unique(np.vstack([true, predicted]), axis=1, return_counts=True)
-    own = np.bincount(table[0], weights=count, minlength=classes).astype(np.float64)
-    scores = _scorer(table[0], table[1:], own)
-    rng = np.random.default_rng(0)
-    blocks = [np.zeros((0, len(predicted)))]
-    height = max(1, _BLOCK // len(count))
-    for begin in range(0, resamples, height):
-        drawn = np.zeros((min(height, resamples - begin), len(count)))
-        for i in np.unique(table[0]):
-            share = count[table[0] == i] / own[i]
-            drawn[:, table[0] == i] = rng.multinomial(int(own[i]), share, size=len(drawn))
-        blocks.append(scores(drawn))
-    exact: Array = scores(count[None].astype(float))[0]
-    return exact, np.concatenate(blocks)
-
-
-def _scorer(
-    true: NDArray[np.int64], predicted: NDArray[np.int64], own: Array
-) -> Callable[[Array], Array]:
-    """Return what gives the macro F1 with rows counted so often: (draws, rows) to (draws, sets).
-
-    Args:
-        true: True classes, shape (rows,).
-        predicted: Predicted classes, shape (sets, rows).
-        own: Rows of each true class, the same in every draw, shape (classes,).
-    """
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
-    rows, at = len(true), np.arange(len(true) + 1)
-
-    def by_class(one: NDArray[np.int64], values: Array) -> csr_matrix:
-        return csr_matrix((values, one, at), shape=(rows, len(own)))
-
-    sets = [(by_class(one, np.ones(rows)), by_class(one, one == true)) for one in predicted]
-
-    def scores(drawn: Array) -> Array:
-        columns = []
-        for ones, hits in sets:
-            marginals = drawn @ ones + own
-            f1 = np.divide(
-                2 * (drawn @ hits), marginals, out=np.zeros(marginals.shape), where=marginals > 0
-            )
-            columns.append(f1.sum(axis=1) / (marginals > 0).sum(axis=1))
-        return np.stack(columns, axis=1)
-
-    return scores
-
-
-def _last_gain(shares: Sequence[float], scores: Array, draws: Array) -> Gain | None:
+def _last_gain(shares: Sequence[float], judged: Mapping[float, Sequence[Estimate]]) -> Gain | None:
     """Return what all rows brought in place of half of them; ``None`` where one is not there."""
-    import numpy as np
-
     if 0.5 not in shares or 1.0 not in shares:
         return None
-    half, full = shares.index(0.5), shares.index(1.0)
-    each = (scores[full] - scores[half]).tolist()
-    low, high = np.percentile(draws[:, full] - draws[:, half], [2.5, 97.5])
-    return Gain(fmean(each), float(low), float(high), stdev(each) if len(each) > 1 else None)
+    each = [full - half for full, half in zip(judged[1.0], judged[0.5], strict=True)]
+    found = mean_of(each).difference_interval()
+    return Gain(found.value, found.low, found.high, _spread(each))
+
+
+def _spread(estimates: Sequence[Estimate]) -> float | None:
+    return stdev(one.value for one in estimates) if len(estimates) > 1 else None
 
 
 def expected_gain(rows: Sequence[int], scores: Sequence[float]) -> float | None:
@@ -296,14 +224,13 @@ def expected_gain(rows: Sequence[int], scores: Sequence[float]) -> float | None:
         rows: Training rows of each point.
         scores: Its score, between 0 and 1.
     """
-    import numpy as np
     from scipy.optimize import curve_fit
 
     if len(rows) < 4 or scores[-1] <= scores[0]:
         return None
     n, error = np.asarray(rows) / rows[-1], 1 - np.asarray(scores)
 
-    def law(n: Array, a: float, b: float, c: float) -> Array:
+    def law(n: Floats, a: float, b: float, c: float) -> Floats:
         return a + b * n**-c
 
     sigma = 1 / np.sqrt(np.arange(1, len(rows) + 1) / len(rows))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm_tool.errors import StudioError
-from llm_tool.logs.facts import JOBS, SESSION, read_facts
+from llm_tool.logs.facts import JOBS, SESSION, planned, read_facts
 from llm_tool.logs.journal import JOURNAL, is_ended
 from llm_tool.logs.metrics_csv import BEST, read_columns
 from llm_tool.logs.presence import whole_status
@@ -76,8 +76,8 @@ class Overview:
 def list_sessions(logs_dir: str | Path) -> list[Overview]:
     """Return the sessions of a logs folder, the newest first.
 
-    Of each it reads session.json and the best.csv of its categories; of one that is not done also
-    its plan and the last bytes of its journals.
+    Of each it reads session.json and the best.csv of its categories; of one with a learning
+    curve also its plan; of one that is not done the plan and the last bytes of its journals.
     """
     folders = sorted(filter(_is_session, Path(logs_dir).glob("*")), key=_age, reverse=True)
     return [_overview(folder) for folder in folders]
@@ -143,11 +143,12 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Overview:
     runs = facts["runs"]
     status = whole_status(runs)
     jobs = [job_id for run in runs for job_id in run["jobs"]]
+    partial = _partial(folder, runs)
     categories, missing = [], []
     for known in facts["categories"]:
         name = Task(known["label_key"], known["label_value"]).category
         try:
-            best = _best(folder / known["folder"] / BEST)
+            best = _best(folder / known["folder"] / BEST, partial)
         except (OSError, ValueError, csv.Error):
             best = None
             if status == "done":
@@ -167,8 +168,17 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Overview:
     )
 
 
-def _best(path: Path) -> BestModel | None:
-    """Return the best model that a best.csv tells of.
+def _partial(folder: Path, runs: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return what best.csv calls the smaller shares of learning curves; most sessions have none."""
+    if not any(run["config"].get("learning_curve") for run in runs):
+        return set()
+    with suppress(OSError):
+        return {job.name for job in planned(folder / JOBS) if job.is_partial}
+    return set()
+
+
+def _best(path: Path, partial: Collection[str]) -> BestModel | None:
+    """Return the best model that a best.csv tells of, but for those that learned from a part.
 
     Raises:
         OSError: It is not there.
@@ -176,7 +186,7 @@ def _best(path: Path) -> BestModel | None:
     """
     best: BestModel | None = None
     for job, model, language, seed, val, test in read_columns(path, _COLUMNS):
-        if val and (best is None or float(val) > best.f1_macro):
+        if val and job not in partial and (best is None or float(val) > best.f1_macro):
             score = float(test) if test else None
             best = BestModel(job, model, language, int(seed), float(val), score)
     return best

@@ -45,6 +45,12 @@ def timestamp(moment: datetime | None = None) -> str:
     return (moment or datetime.now()).strftime("%Y%m%d_%H%M%S")
 
 
+def command_line(command: str, *words: str, logs_dir: str | Path) -> str:
+    """Return a command about sessions, as it is typed, with the logs folder where it is another."""
+    where = ["--logs-dir", str(logs_dir)] if Path(logs_dir) != Path(LOGS_DIR) else []
+    return " ".join(map(shell_word, ["llm-tool", command, *words, *where]))
+
+
 class Session:
     """The folder of a session, made when its first run starts.
 
@@ -97,9 +103,7 @@ class Session:
     @property
     def resume_command(self) -> str:
         """The command that goes on with what is not done."""
-        elsewhere = self.logs_dir != Path(LOGS_DIR)
-        where = ["--logs-dir", str(self.logs_dir)] if elsewhere else []
-        return " ".join(map(shell_word, ["llm-tool", "resume", self.id, *where]))
+        return command_line("resume", self.id, logs_dir=self.logs_dir)
 
     @contextmanager
     def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -11,14 +12,15 @@ from rich.text import Text
 
 from llm_tool.errors import StudioError
 from llm_tool.logs.archive import Archive, Training
-from llm_tool.logs.overview import Overview, list_sessions
+from llm_tool.logs.overview import list_sessions
 from llm_tool.logs.salvage import open_session
+from llm_tool.logs.session import command_line
+from llm_tool.studio.choose_session import choose_session
 from llm_tool.studio.runs import Warmup
 from llm_tool.studio.session_view import best_of, show_category, show_configured, show_training
-from llm_tool.studio.sessions import data_of, jobs_done
 from llm_tool.studio.theme import QUIET, WARN, show_error
 from llm_tool.studio.wizard import BACK, Asker
-from llm_tool.text import shell_word, shorten, visible
+from llm_tool.text import visible
 
 
 @dataclass
@@ -33,17 +35,12 @@ class Browser:
     def run(self) -> None:
         """Ask which session to open, until the user goes back."""
         sessions = list_sessions(self.logs_dir)
-        if not sessions:
-            self.console.print(Text(f"No sessions in {visible(str(self.logs_dir))}/."))
-            return
-        titles = [(title_of(one), one.id) for one in sessions]
-        chosen = sessions[0].id
-        while True:
-            answer = self.asker.choose("Open which session?", titles, default=chosen)
-            if answer is BACK:
-                return
-            chosen = answer
+        none = f"No sessions in {visible(str(self.logs_dir))}/."
+        ask = partial(choose_session, self.asker, self.console, "Open which session?")
+        chosen = ask(sessions, none)
+        while chosen is not None:
             self._open(chosen)
+            chosen = ask(sessions, none, chosen)
 
     def _open(self, session_id: str) -> None:
         try:
@@ -78,18 +75,9 @@ class Browser:
             show_training(self.console, trainings[number])
 
     def _say_command(self, archive: Archive) -> None:
-        words = ["llm-tool", "sessions", archive.id]
-        if self.logs_dir != Path("training_logs"):
-            words += ["--logs-dir", str(self.logs_dir)]
-        said = f"Same thing without questions: {' '.join(map(shell_word, words))}"
+        same = command_line("sessions", archive.id, logs_dir=self.logs_dir)
+        said = f"Same thing without questions: {same}"
         self.console.print(Text(said, style=QUIET), soft_wrap=True)
-
-
-def title_of(session: Overview) -> str:
-    """Return a session as one line to choose from."""
-    about = f"{session.id}  {session.status}, {jobs_done(session)} jobs"
-    what = ", ".join(filter(None, (*session.modes, shorten(data_of(session), 30))))
-    return visible("  ".join(filter(None, (about, what))))
 
 
 def _category_title(name: str, trainings: Sequence[Training]) -> str:
@@ -103,6 +91,7 @@ def _category_title(name: str, trainings: Sequence[Training]) -> str:
 def _training_title(training: Training) -> str:
     job, ended = training.job, training.ended
     fold = f"fold {job.fold}" if job.fold else ""
+    share = f"{100 * job.share:.0f} % of the rows" if job.is_partial else ""
     score = f"{ended.best.scores.f1_macro:.3f} on validation" if ended else "no result"
-    about = (job.id, job.model_name, job.language, f"seed {job.seed}", fold, score)
+    about = (job.id, job.model_name, job.language, f"seed {job.seed}", fold, share, score)
     return visible("  ".join(filter(None, about)))

@@ -13,14 +13,16 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.errors import StudioError, nearest
-from llm_tool.logs.overview import Overview, list_sessions
-from llm_tool.logs.session import LOGS_DIR
+from llm_tool.logs.overview import list_sessions
+from llm_tool.logs.session import command_line
+from llm_tool.studio.choose_session import titles
+from llm_tool.studio.runs import status
 from llm_tool.studio.theme import GOOD, QUIET, STRONG, WARN, Column, print_table, rule, show_error
 from llm_tool.studio.wizard import BACK, Asker
-from llm_tool.text import plural, shell_word, visible
+from llm_tool.text import visible
 
 if TYPE_CHECKING:
-    from llm_tool.analysis.compare import Comparison, Contest, Pair
+    from llm_tool.analysis.compare import Comparison, Contest, Pair, ScopeGap
 
 
 _TOGETHER = re.compile(
@@ -45,7 +47,7 @@ def compare_sessions(
     from llm_tool.analysis.compare import compare
     from llm_tool.logs.archive import read_session
 
-    with talk.status("comparing …"):
+    with status(talk, "Comparing"):
         archives = [read_session(logs_dir, one) for one in dict.fromkeys(sessions)]
         found = compare(archives, categories=categories)
     known = {c.category for c in found.contests} | {r.category for r in found.refusals}
@@ -75,19 +77,43 @@ def _named(sessions: Sequence[str]) -> str:
 
 def show_comparison(console: Console, found: Comparison) -> None:
     """Print every contest, what was not compared, and how to read it."""
-    from llm_tool.analysis.compare_text import refusal, titles
+    from llm_tool.analysis import compare_text as said
 
-    for title, contest in zip(titles(found), found.contests, strict=True):
+    for title, contest in zip(said.titles(found), found.contests, strict=True):
         rule(console, title)
         _show_contest(console, contest)
+    if found.gaps:
+        rule(console, "Between languages, each with models of its own")
+        _show_scope_gaps(console, found.gaps)
     if found.refusals:
         rule(console, "Not compared")
         for refused in found.refusals:
-            _say(console, refusal(refused), WARN)
+            _say(console, said.refusal(refused), WARN)
         console.print()
     rule(console, "How to read this")
     for note in found.notes:
         console.print(Text(note), style=QUIET)
+
+
+def _show_scope_gaps(console: Console, gaps: Sequence[ScopeGap]) -> None:
+    from llm_tool.analysis.compare_text import bracketed, scope_gap
+
+    columns = [
+        Column("category", flexible=True),
+        Column("language"),
+        Column("best model", flexible=True),
+        Column("test items", "right"),
+        Column("test F1 [95 %]", "right"),
+    ]
+    rows = [
+        [one.category, own.language, own.name, f"{own.items:,}", bracketed(own.f1_macro)]
+        for one in gaps
+        for own in one.models
+    ]
+    print_table(console, columns, rows)
+    for one in gaps:
+        _say(console, scope_gap(one))
+    console.print()
 
 
 def _show_contest(console: Console, contest: Contest) -> None:
@@ -133,7 +159,7 @@ def _show_entries(console: Console, contest: Contest) -> None:
         Column("val F1", "right"),
         Column("test F1 [95 %]", "right"),
         *([Column("±", "right")] if seeds else []),
-        Column("accuracy", "right"),
+        Column("accuracy", "right", spare=1),
     ]
     rows = [
         [
@@ -168,13 +194,13 @@ def _show_languages(console: Console, contest: Contest) -> None:
     short = [[f"{one.f1_macro.value:.3f}" for one in e.languages] for e in contest.entries]
     room = console.width - cell_len(name.title) - max(map(cell_len, gaps)) - 2
     bare = [result.language for result in languages]
-    for scores, titles in ((whole, counted), (short, counted), (short, bare)):
-        widths = [max(map(cell_len, (t, *own))) for t, *own in zip(titles, *scores, strict=True)]
+    for scores, heads in ((whole, counted), (short, counted), (short, bare)):
+        widths = [max(map(cell_len, (h, *own))) for h, *own in zip(heads, *scores, strict=True)]
         if sum(widths) + 2 * len(widths) <= room:
             break
     else:  # the gap names the two that matter most
-        titles, scores = [], [[] for _ in contest.entries]
-    columns = [name, *(Column(visible(title), "right") for title in titles), Column("gap [95 %]")]
+        heads, scores = [], [[] for _ in contest.entries]
+    columns = [name, *(Column(visible(head), "right") for head in heads), Column("gap [95 %]")]
     rows = [
         [entry.name, *own, shown]
         for entry, own, shown in zip(contest.entries, scores, gaps, strict=True)
@@ -194,10 +220,12 @@ def _show_pairs(console: Console, contest: Contest, pairs: Sequence[Pair]) -> No
         Column("McNemar", "right"),
         Column("more items", "right"),
     ]
+    # Long names are cut in the middle: their places in the first table stay.
+    named = {e.name: f"{place}. {e.name}" for place, e in enumerate(contest.entries, start=1)}
     rows = [
         [
-            pair.first,
-            pair.second,
+            named[pair.first],
+            named[pair.second],
             bracketed(pair.difference, signed=True),
             short_p(pair.bootstrap_holm),
             short_p(pair.mcnemar_holm),
@@ -212,10 +240,9 @@ def ask_and_compare(asker: Asker, console: Console, logs_dir: str | Path) -> Non
     """Ask for sessions that have results, compare their models, and show the command for it."""
     sessions = [one for one in list_sessions(logs_dir) if one.done]
     if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has results to compare."))
+        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
         return
-    titles = [(visible(_about(one)), one.id) for one in sessions]
-    chosen = asker.choose_several("Which sessions?", titles, [sessions[0].id])
+    chosen = asker.choose_several("Which sessions?", titles(sessions), [sessions[0].id])
     if chosen is BACK:
         return
     try:
@@ -224,16 +251,6 @@ def ask_and_compare(asker: Asker, console: Console, logs_dir: str | Path) -> Non
         show_error(console, error)
         return
     console.print(Text("Same thing without questions:"), style=QUIET)
-    console.print(Text(f"  {command(chosen, logs_dir)}"), soft_wrap=True)
+    same = command_line("compare", *chosen, logs_dir=logs_dir)
+    console.print(Text(f"  {same}"), soft_wrap=True)
     console.print()
-
-
-def command(sessions: Sequence[str], logs_dir: str | Path) -> str:
-    """Return the command line that compares sessions."""
-    where = ["--logs-dir", str(logs_dir)] if Path(logs_dir) != Path(LOGS_DIR) else []
-    return " ".join(map(shell_word, ["llm-tool", "compare", *sessions, *where]))
-
-
-def _about(session: Overview) -> str:
-    what = ", ".join((*session.modes, *session.data))
-    return f"{session.id}  {session.status}, {plural(session.done, 'result')}  {what}"

@@ -16,7 +16,6 @@ from llm_tool.text import plural, shorten, visible
 
 if TYPE_CHECKING:
     from llm_tool.analysis.label_errors import LabelErrors, Suspect
-    from llm_tool.logs.overview import Overview
     from llm_tool.studio.wizard import Asker
 
 _EXAMPLES = 3
@@ -59,7 +58,7 @@ def show_label_errors(console: Console, found: Sequence[LabelErrors], out: Path)
     rule(console, "Label errors")
     columns = [
         Column("category", flexible=True),
-        Column("judged by", flexible=True),
+        Column("judged by", flexible=True, spare=1),
         Column("looked at", "right"),
         Column("agrees", "right"),
         Column("likely errors", "right"),
@@ -136,15 +135,13 @@ def summary(found: Sequence[LabelErrors]) -> list[dict[str, object]]:
 def ask_label_errors(console: Console, asker: Asker, logs_dir: str | Path) -> None:
     """Ask for a session and a file name; look for label errors, show them and write them there."""
     from llm_tool.logs.overview import list_sessions
+    from llm_tool.studio.choose_session import choose_session
     from llm_tool.studio.wizard import BACK
 
     sessions = [one for one in list_sessions(logs_dir) if one.done]
-    if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a trained model."))
-        return
-    titles = [(_about(one), one.id) for one in sessions]
-    chosen = asker.choose("Label errors of which session?", titles, default=sessions[0].id)
-    if chosen is BACK:
+    none = f"No session in {visible(str(logs_dir))}/ has a result yet."
+    chosen = choose_session(asker, console, "Label errors of which session?", sessions, none)
+    if chosen is None:
         return
     name = asker.text("Name of the file:", f"label-errors_{chosen}.csv", _is_free)
     if name is BACK:
@@ -156,10 +153,6 @@ def ask_label_errors(console: Console, asker: Asker, logs_dir: str | Path) -> No
         return
     show_label_errors(console, found, Path(name))
     console.print()
-
-
-def _about(session: Overview) -> str:
-    return visible(f"{session.id}  {', '.join((*session.modes, *session.data))}")
 
 
 def _is_free(name: str) -> bool | str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from llm_tool.studio.theme import GOOD, QUIET, Column, print_table, rule, show_e
 if TYPE_CHECKING:
     from llm_tool.analysis.learning_curve import Curve
     from llm_tool.events import RunStarted
+    from llm_tool.logs.archive import Training
 
 _IN_FULL = 3  # curves with a table and a sentence of their own
 _SAID = {"yes": "probably", "no": "hardly", "unknown": "cannot be told"}
@@ -25,14 +25,25 @@ def show_run_curves(console: Console, run: RunStarted) -> None:
     """Print the learning curves of a run, if it has any, from what it recorded."""
     if not any(job.is_partial for job in run.jobs):
         return
-    from llm_tool.analysis.learning_curve import learning_curves
     from llm_tool.logs.archive import read_session
 
     own = {job.id for job in run.jobs}
     try:
         archive = read_session(Path(run.logs_folder).parent, run.session_id)
-        trainings = tuple(one for one in archive.trainings if one.job.id in own)
-        show_curves(console, learning_curves(replace(archive, trainings=trainings)))
+    except StudioError as error:
+        show_error(console, error)
+        return
+    show_curves_of(console, [one for one in archive.trainings if one.job.id in own])
+
+
+def show_curves_of(console: Console, trainings: Sequence[Training]) -> None:
+    """Print the learning curves that trainings make, if they make any."""
+    if not any(one.job.is_partial for one in trainings):
+        return
+    from llm_tool.analysis.learning_curve import learning_curves
+
+    try:
+        show_curves(console, learning_curves(trainings))
     except StudioError as error:
         show_error(console, error)
 

@@ -17,7 +17,6 @@ from llm_tool.modes import MODES
 from llm_tool.modes.scopes import parse_model
 from llm_tool.studio.machine import describe_machine
 from llm_tool.studio.runs import Warmup, execute, resume_session
-from llm_tool.studio.sessions import jobs_done
 from llm_tool.studio.theme import QUIET, STRONG, show_error
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
@@ -25,7 +24,6 @@ from llm_tool.trainers.model_sources import model_name
 
 if TYPE_CHECKING:
     from llm_tool.execution.local import Outcome
-    from llm_tool.logs.overview import Overview
     from llm_tool.studio.setup import Ready
 
 _QUIT = "quit"
@@ -113,15 +111,13 @@ class _Studio:
     def resume(self) -> None:
         """Ask for an interrupted session and go on with it."""
         from llm_tool.logs.overview import list_sessions
+        from llm_tool.studio.choose_session import choose_session
 
         logs = self.session.logs_dir
         sessions = [one for one in list_sessions(logs) if one.is_unfinished]
-        if not sessions:
-            self.console.print(Text(f"No session in {visible(str(logs))}/ is unfinished."))
-            return
-        titles = [(visible(_about(one)), one.id) for one in sessions]
-        chosen = self.asker.choose("Which session?", titles, default=sessions[0].id)
-        if chosen is BACK:
+        none = f"No session in {visible(str(logs))}/ is unfinished."
+        chosen = choose_session(self.asker, self.console, "Which session?", sessions, none)
+        if chosen is None:
             return
         try:
             done = resume_session(
@@ -235,8 +231,3 @@ def _options() -> list[tuple[str, str] | None]:
         for table in (MODES, _TOOLS)
     )
     return [*modes, None, *tools, ("Quit", _QUIT)]
-
-
-def _about(session: Overview) -> str:
-    what = ", ".join((*session.modes, *session.data))
-    return f"{session.id}  {session.status}, {jobs_done(session)} jobs done  {what}"

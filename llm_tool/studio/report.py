@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_tool.errors import StudioError
-from llm_tool.logs.overview import Overview, list_sessions
-from llm_tool.logs.session import LOGS_DIR
+from llm_tool.logs.overview import list_sessions
+from llm_tool.logs.session import command_line
+from llm_tool.studio.choose_session import choose_session
 from llm_tool.studio.runs import status
-from llm_tool.studio.sessions import jobs_done
 from llm_tool.studio.theme import GOOD, QUIET, show_error
 from llm_tool.studio.wizard import BACK, Asker
-from llm_tool.text import shell_word, visible
+from llm_tool.text import visible
 
 if TYPE_CHECKING:
     from llm_tool.analysis.report.render import Kind
@@ -30,12 +30,9 @@ _KINDS = [
 def write_a_report(asker: Asker, console: Console, logs_dir: str | Path) -> None:
     """Ask for a session and a kind, write the report to the session's folder and say where."""
     sessions = [one for one in list_sessions(logs_dir) if one.status != "damaged" and one.done]
-    if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
-        return
-    titles = [(visible(_about(one)), one.id) for one in sessions]
-    session_id = asker.choose("Report which session?", titles, default=sessions[0].id)
-    if session_id is BACK:
+    none = f"No session in {visible(str(logs_dir))}/ has a result yet."
+    session_id = choose_session(asker, console, "Report which session?", sessions, none)
+    if session_id is None:
         return
     kind = asker.choose("As what?", _KINDS, default="html")
     if kind is BACK:
@@ -64,11 +61,4 @@ def _write(logs_dir: str | Path, session_id: str, kind: Kind) -> Path:
 def _command(logs_dir: str | Path, session_id: str, kind: Kind, path: Path) -> str:
     """Return the command that does the same without questions."""
     out = [] if kind == "html" else ["--out", str(path)]
-    where = [] if Path(logs_dir) == Path(LOGS_DIR) else ["--logs-dir", str(logs_dir)]
-    words = ["llm-tool", "report", session_id, f"--{kind}", *out, *where]
-    return " ".join(map(shell_word, words))
-
-
-def _about(session: Overview) -> str:
-    what = ", ".join((*session.modes, *session.data))
-    return f"{session.id}  {session.status}, {jobs_done(session)} jobs done  {what}"
+    return command_line("report", session_id, f"--{kind}", *out, logs_dir=logs_dir)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from llm_tool.analysis.ranking import Ranking, Standing, over_folds, rank
 from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
-from llm_tool.logs.session import LOGS_DIR
+from llm_tool.logs.session import command_line
 from llm_tool.logs.summary import duration, test_score
 from llm_tool.plan import distinct_names
 from llm_tool.studio.epochs import short_duration
@@ -51,19 +53,37 @@ def show_result(
     if done:
         models = f"  models  {visible(run.models_folder)}/(category)/(model)/"
         console.print(Text(models), soft_wrap=True)
-    if any(result.job.fold for result in done):
-        console.print(Text(f"  recode  {visible(_label_errors(run))}"), soft_wrap=True)
+    for name, command in _next(run, whole, console.width):
+        console.print(Text(f"  {name:7} {visible(command)}"), soft_wrap=True)
     if ended.resume:
         what = "retry" if ended.status == "failed" else "go on"
         console.print(Text(f"  {what:6}  {visible(ended.resume)}", style=STRONG), soft_wrap=True)
 
 
-def _label_errors(run: RunStarted) -> str:
-    """Return the command that looks for rows that are probably coded wrongly."""
-    logs_dir = Path(run.logs_folder).parent
-    where = ["--logs-dir", str(logs_dir)] if logs_dir != Path(LOGS_DIR) else []
-    words = ["llm-tool", "label-errors", run.session_id, *where, "--out", "label-errors.csv"]
-    return " ".join(map(shell_word, words))
+def _next(run: RunStarted, whole: Sequence[JobEnded], width: int) -> Iterator[tuple[str, str]]:
+    """Yield what there is to do with the models of a run, and the commands for it.
+
+    Args:
+        run: The run.
+        whole: The results of what learned from all rows.
+        width: Of the terminal.
+    """
+    if not whole:
+        return
+    line = partial(command_line, logs_dir=Path(run.logs_folder).parent)
+    commands = [line("report", run.session_id)]
+    if sum(result.test is not None for result in whole) > 1:
+        commands.insert(0, line("compare", run.session_id))
+    both = " · ".join(commands)
+    for place, one in enumerate([both] if cell_len(both) + 10 <= width else commands):
+        yield "next" if place == 0 else "", one
+    if any(result.job.fold for result in whole):
+        yield "recode", line("label-errors", run.session_id, "--out", "label-errors.csv")
+    saved = [result for result in whole if result.saved_model_path]
+    if saved:
+        best = max(saved, key=lambda result: result.best.scores.f1_macro)
+        words = ["llm-tool", "predict", best.saved_model_path, "TABLE", "-o", "labelled.csv"]
+        yield "predict", " ".join(map(shell_word, words))
 
 
 def _result_table(console: Console, done: Sequence[JobEnded]) -> None:

@@ -31,7 +31,7 @@ def session_line(
 
 def _training(training: Training) -> dict[str, Any]:
     job, ended, failed = training.job, training.ended, training.failed
-    about = ("id", "model", "model_name", "language", "seed", "fold")
+    about = ("id", "model", "model_name", "language", "seed", "fold", "share")
     epochs = ("epoch", "train_loss", "val_loss", "learning_rate", "training_phase", "is_best")
     return {
         **{name: getattr(job, name) for name in about},

@@ -14,6 +14,7 @@ from llm_tool.logs.archive import Archive, Training
 from llm_tool.logs.session import Session
 from llm_tool.logs.summary import duration, long_texts, test_score
 from llm_tool.studio.curves import MARKS, Curve, Figure, draw
+from llm_tool.studio.learning_curve import show_curves_of
 from llm_tool.studio.score_tables import show_classes, show_confusion, show_languages
 from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table, rule
 from llm_tool.text import shorten, visible
@@ -83,13 +84,13 @@ def _is(trainings: Sequence[Training], name: str, category: str | None) -> bool:
 def best_of(trainings: Iterable[Training]) -> Training | None:
     """Return the training that is done with the highest validation macro F1, the first of equals.
 
-    Where none is done, the first that has an epoch.
+    Where none is done, the first that has an epoch. It learned, or is to learn, from all rows.
     """
-    trainings = list(trainings)
-    done = [one for one in trainings if one.ended]
+    whole = [one for one in trainings if not one.job.is_partial]
+    done = [one for one in whole if one.ended]
     if done:
         return max(done, key=_validation)
-    return next((one for one in trainings if one.epochs), None)
+    return next((one for one in whole if one.epochs), None)
 
 
 def _validation(training: Training) -> float:
@@ -165,7 +166,8 @@ def when(stamp: object) -> str:
 def show_category(console: Console, name: str, trainings: Sequence[Training]) -> None:
     """Print the models of a category and their curves, one over the other."""
     rule(console, name)
-    started = next((one.started for one in trainings if one.started), None)
+    whole = [one for one in trainings if not one.job.is_partial]
+    started = next((one.started for one in whole if one.started), None)
     if started is not None:
         count = len(trainings[0].job.task.classes)
         rows = (
@@ -175,21 +177,24 @@ def show_category(console: Console, name: str, trainings: Sequence[Training]) ->
         classes = f"{count} {'class' if count == 1 else 'classes'}"
         console.print(Text(f"{classes}; {rows}; {long_texts(started)}"))
     _models_table(console, trainings)
-    with_epochs = sorted((one for one in trainings if one.epochs), key=_validation, reverse=True)
+    with_epochs = sorted((one for one in whole if one.epochs), key=_validation, reverse=True)
     if len(with_epochs) > 1:
         _overlay(console, with_epochs)
+    show_curves_of(console, trainings)
 
 
 def _models_table(console: Console, trainings: Sequence[Training]) -> None:
     best = best_of(trainings)
     seeds = len({one.job.seed for one in trainings}) > 1
     folds = any(one.job.fold for one in trainings)
+    shares = any(one.job.is_partial for one in trainings)
     columns = [
         Column("job"),
         Column("model", flexible=True),
         Column("scope"),
         *([Column("seed", "right")] if seeds else []),
         *([Column("fold", "right")] if folds else []),
+        *([Column("share", "right")] if shares else []),
         Column("best epoch", "right", spare=1),
         Column("val", "right"),
         Column("test macro F1 [95 %]"),
@@ -204,6 +209,7 @@ def _models_table(console: Console, trainings: Sequence[Training]) -> None:
                 job.language or "–",
                 *([str(job.seed)] if seeds else []),
                 *([str(job.fold or "–")] if folds else []),
+                *([f"{100 * job.share:.0f} %"] if shares else []),
                 str(top.epoch) if top else "–",
                 f"{top.scores.f1_macro:.3f}" if top else "–",
                 test_score(one.ended) if one.ended else _without_result(one),

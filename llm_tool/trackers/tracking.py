@@ -127,6 +127,7 @@ def job_settings(job: Job, started: JobStarted | None) -> dict[str, str]:
         "language": job.language,
         "seed": job.seed,
         "fold": job.fold or None,
+        "share": job.share if job.is_partial else None,
     }
     if started is not None:
         about |= {name: getattr(started, name) for name in _TRAINED_WITH}

@@ -17,7 +17,7 @@ hold on small test sets with rare classes, where plain percentiles are too narro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -128,6 +128,20 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
         np.mean([one.influence for one in estimates], axis=0),
         estimates[0].items,
     )
+
+
+def side_by_side(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Return estimates on items apart as ones on the items of all, to take differences of.
+
+    Each must have draws of its own: they are as independent as their generators were.
+    """
+    ends = np.cumsum([0, *(len(one.influence) for one in estimates)])
+    whole = []
+    for one, start in zip(estimates, ends[:-1], strict=True):
+        influence = np.zeros(ends[-1])  # items of the others do not move it
+        influence[start : start + len(one.influence)] = one.influence
+        whole.append(replace(one, influence=influence))
+    return whole
 
 
 def f1_macro_estimates(

@@ -139,6 +139,11 @@ def _selection(method: Method) -> list[str]:
         said.append(f"Each model was trained with {len(method.seeds)} seeds ({seeds}).")
     else:
         said.append(f"The seed was {seeds}.")
+    if method.shares:
+        shares = listed([number(100 * share) for share in method.shares])
+        said.append(
+            f"For a learning curve, models were also trained on {shares} % of the training texts."
+        )
     return said
 
 

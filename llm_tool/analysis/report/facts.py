@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_tool.analysis.confusion import confusion
+from llm_tool.analysis.learning_curve import Curve, learning_curves
 from llm_tool.analysis.ranking import Ranking, Standing, rank
 from llm_tool.analysis.report.counts import Counts, count_rows
 from llm_tool.config import RunConfig
@@ -72,12 +73,15 @@ class Scope:
 class Category:
     """One category of a session; ``scopes`` is empty while nothing in it is done.
 
-    ``name`` is what the user calls it, not its folder.
+    ``name`` is what the user calls it, not its folder. ``trainings`` are those that learn from all
+    rows; the others are in ``curves``, or ``problem`` says why they are not.
     """
 
     name: str
     trainings: tuple[Training, ...]
     scopes: tuple[Scope, ...]
+    curves: tuple[Curve, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,19 @@ def gather(archive: Archive) -> Report:
     """Return what there is to report of a session, finished or not."""
     names = _names(archive)
     categories = tuple(
-        Category(names[folder], tuple(own), tuple(_scopes(own)))
-        for folder, own in archive.by_category().items()
+        _category(names[folder], own) for folder, own in archive.by_category().items()
     )
     runs = tuple(_run(number, run) for number, run in enumerate(archive.facts["runs"], start=1))
     return Report(names, archive, categories, runs)
+
+
+def _category(name: str, trainings: Sequence[Training]) -> Category:
+    whole = tuple(one for one in trainings if not one.job.is_partial)
+    try:
+        curves, problem = learning_curves(trainings), ""
+    except StudioError as error:
+        curves, problem = (), error.what
+    return Category(name, whole, tuple(_scopes(whole)), curves, problem)
 
 
 def _names(archive: Archive) -> dict[str, str]:

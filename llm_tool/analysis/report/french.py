@@ -176,6 +176,12 @@ def _selection(method: Method) -> list[str]:
         )
     else:
         said.append(f"La graine aléatoire est {seeds}.")
+    if method.shares:
+        shares = listed([number(100 * share) for share in method.shares])
+        said.append(
+            f"Pour une courbe d’apprentissage, les modèles ont aussi été entraînés sur {shares}"
+            f"{NBSP}% des textes d’entraînement."
+        )
     return said
 
 

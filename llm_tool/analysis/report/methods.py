@@ -6,7 +6,7 @@ A statement whose fact the session does not record is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -35,7 +35,8 @@ class Method:
     labels. ``long_texts`` are the most texts of a training that are longer than ``max_length``,
     and what was done with them. ``reinforced`` counts the trainings with a reinforced phase and
     those whose result is from it. ``config`` is what the run was asked for, empty for a setting
-    that it does not have.
+    that it does not have. ``shares`` are the smaller shares of a learning curve, which nothing else
+    here is about.
     """
 
     data: str
@@ -61,6 +62,7 @@ class Method:
     precisions: tuple[str, ...]
     config: dict[str, Any]
     versions: dict[str, str]
+    shares: tuple[float, ...] = ()
 
 
 def methods(report: Report) -> list[Method]:
@@ -68,9 +70,12 @@ def methods(report: Report) -> list[Method]:
     found = []
     for run, facts in zip(report.runs, report.archive.facts["runs"], strict=True):
         ids = set(facts["jobs"])
-        own = [t for t in report.archive.done if t.started and t.job.id in ids]
+        done = [t for t in report.archive.done if t.started and t.job.id in ids]
+        own = [t for t in done if not t.job.is_partial]
+        shares = tuple(sorted({t.job.share for t in done if t.job.is_partial}))
         if own:
-            found.append(_method(run, own, report.archive.facts.get("versions", {})))
+            about = _method(run, own, report.archive.facts.get("versions", {}))
+            found.append(replace(about, shares=shares))
     return found
 
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from llm_tool import __version__
 from llm_tool.analysis.compare import compare
 from llm_tool.analysis.compare_facts import Contest, Pair
-from llm_tool.analysis.compare_text import rounded, summary, told_pairs, verdict
+from llm_tool.analysis.compare_text import rounded, scope_gap, summary, told_pairs, verdict
+from llm_tool.analysis.learning_curve import Point, describe
 from llm_tool.analysis.ranking import Standing
 from llm_tool.analysis.report import charts, english, french
 from llm_tool.analysis.report.counts import PARTS
@@ -78,7 +79,8 @@ def _environment(kind: Kind) -> Environment:
         "duration": duration, "short": shorten, "share": share, "verbatim": verbatim,
         "own": Markup, "setting": setting, "why": why, "signed": signed,
         "signed_interval": signed_interval, "plain_interval": plain_interval,
-        "p_value": p_value, "told_apart": told_apart,
+        "p_value": p_value, "told_apart": told_apart, "told": describe,
+        "scope_gap": scope_gap,
     }  # fmt: skip
     environment.globals |= {
         "draw": charts.draw, "charts": charts, "plural": _counted, "long": _long,
@@ -159,7 +161,7 @@ def interval(result: JobEnded | None) -> str:
     return NOTHING if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
-def plain_interval(about: Interval) -> str:
+def plain_interval(about: Interval | Point) -> str:
     """Return the interval of a score."""
     return f"{about.low:.3f}–{about.high:.3f}"
 
