@@ -95,6 +95,14 @@ def test_two_models_for_two_languages_share_one_training_csv(
     assert rows["epoch"].tolist() == [1, 2, 1, 2]
     assert rows["FR_support"].tolist()[:2] == [0, 0]
     assert read_metrics(session / "sentiment" / "best.csv")["language"].tolist() == ["EN", "FR"]
+    # Each model knows the language that it learned from, whatever else is in the table.
+    for language, folder in zip(("EN", "FR"), sorted(tmp_path.glob("models/*/*/*")), strict=True):
+        card = (folder / "README.md").read_text("utf-8")
+        assert f"- It knows the language {language}, and the kinds" in card
+        assert f"trained on, in {language}, for research" in card
+        assert f"language:\n- {language.lower()}\nlibrary_name" in card
+        spoken = [row for row in card.splitlines() if row.startswith(("| EN ", "| FR "))]
+        assert [row[2:4] for row in spoken] == [language]
 
 
 def test_real_tweets_in_three_languages_train_with_the_given_split(
@@ -319,7 +327,8 @@ def test_doctor_names_versions_device_model_hub_and_folders(run: Run) -> None:
     done = run("doctor")
 
     assert done.returncode == 0
-    for line in ("llm-tool", "torch", "training device   ", "embedded model    all-MiniLM-L6-v2",
+    for line in ("llm-tool", "torch", "training device   ", "embedded model      all-MiniLM-L6-v2",
+                 "extra label-errors  llm-tool label-errors",
                  "model hub", "training_logs/ can be written"):  # fmt: skip
         assert line in done.stdout
 

@@ -315,6 +315,26 @@ def test_long_names_shorten_in_the_middle_and_numbers_never() -> None:
     ]
 
 
+def test_a_narrow_terminal_loses_spare_columns_and_no_number() -> None:
+    columns = [
+        Column("model", flexible=True),
+        Column("epoch", "right", spare=2),
+        Column("val", "right", spare=1),
+        Column("test", "right"),
+    ]
+    shown = {}
+    for width in (30, 21, 15):
+        sink = StringIO()
+        print_table(Console(file=sink, width=width), columns, [["bert-base-uncased", *"123"]])
+        shown[width] = [line.split() for line in sink.getvalue().splitlines()]
+    assert [lines[0] for lines in shown.values()] == [
+        ["model", "epoch", "val", "test"],
+        ["model", "val", "test"],
+        ["model", "test"],
+    ]
+    assert [lines[1][1:] for lines in shown.values()] == [["1", "2", "3"], ["2", "3"], ["3"]]
+
+
 def test_names_with_markup_and_escapes_are_shown_as_they_are() -> None:
     sink = StringIO()
     console = Console(file=sink, width=80)

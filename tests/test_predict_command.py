@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from llm_tool.cli.app import app
 from llm_tool.inference.predictor import Predictor
 from llm_tool.inference.request import Request, default_output
 from llm_tool.studio import predictions
+from llm_tool.studio.predict import proposed, saved_models
 from tests.conftest import FINISHED, Run, tweets_csv
 from tests.terminal import DOWN, ESC, SPACE, Terminal
 
@@ -67,7 +69,7 @@ def test_one_json_object_an_event(finished: Path, here: Path) -> None:
         (["tweets.csv"], "two at least"),
         (["tweets.csv", "tweets.csv"], "This is a file, not a model folder."),
         (["gone", "tweets.csv"], "There is no such model folder."),
-        (["MODELS", "tweets.csv"], "In it are models: "),
+        (["MODELS", "tweets.csv"], "Give one of the models in it: "),
         (["MODEL", "gone.csv"], "The file does not exist."),
         (["MODEL", "tweets.csv", "-t", "txt"], "Did you mean text?"),
     ],
@@ -80,6 +82,48 @@ def test_what_is_wrong_is_said_with_what_to_do(
     assert (code, out) == (2, "")
     assert said in " ".join(err.split())
     assert [path.name for path in here.iterdir()] == ["tweets.csv"]
+
+
+def test_a_folder_of_models_is_refused_with_the_models_in_it(finished: Path, here: Path) -> None:
+    shutil.copytree(finished / "models", here / "models")
+    for folder in (f"models/{FINISHED}/sentiment", f"models/{FINISHED}", "models"):
+        code, _, err = call(folder, "tweets.csv", "-o", "out.csv")
+        assert code == 2
+        said = "".join(err.split())
+        assert Path(model_of(finished)).relative_to(finished).as_posix() in said
+        assert ("and2more." in said) == (not folder.endswith("sentiment"))
+
+
+def test_stopped_before_the_first_rows_are_finished(
+    finished: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "answer", stopped)
+    code, _, err = call(model_of(finished), "tweets.csv", "-o", "out.csv")
+    assert code == 130
+    assert "Stopped. No rows are finished yet. The same command starts again:" in err
+
+
+def made_models(folder: Path, *models: tuple[str, str, float]) -> list[Path]:
+    for name, language, score in models:
+        result = {"job": {"language": language}, "best": {"scores": {"f1_macro": score}}}
+        (folder / name).mkdir(parents=True)
+        (folder / name / "training.json").write_text(json.dumps({"result": result}), "utf-8")
+    return saved_models(folder)
+
+
+def test_the_studio_proposes_the_best_model_or_that_of_each_language(tmp_path: Path) -> None:
+    each = [("c/a", "EN", 0.5), ("c/b", "EN", 0.7), ("c/d", "FR", 0.4), ("e/f", "EN", 0.9)]
+    one = [*each, ("c/g", "MULTI", 0.8)]
+    named = [
+        [path.name for path in proposed(made_models(tmp_path / str(n), *models))]
+        for n, models in enumerate((each, one))
+    ]
+    assert named == [["b", "d"], ["g"]]
+    (tmp_path / "0/c/b/training.json").write_text("{")  # as damaged as can be
+    assert [path.name for path in proposed(saved_models(tmp_path / "0"))] == ["a", "d"]
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(

@@ -17,12 +17,12 @@ from rich.console import Console
 from llm_tool.analysis.confusion import confusion
 from llm_tool.cli.sessions import sessions as command
 from llm_tool.errors import StudioError
-from llm_tool.events import EpochEnded, JobFailed
+from llm_tool.events import EpochEnded, JobFailed, LanguageScore
 from llm_tool.logs import Session
 from llm_tool.logs.archive import Archive, Training, read_session
 from llm_tool.logs.salvage import open_session
 from llm_tool.plan import Task
-from llm_tool.studio.score_tables import show_classes, show_confusion
+from llm_tool.studio.score_tables import show_classes, show_confusion, show_languages
 from llm_tool.studio.session_view import best_of, configured, show_session, show_training
 from tests.conftest import FINISHED
 from tests.test_events import made_end, made_epoch, made_job, made_scores
@@ -238,6 +238,14 @@ def test_wide_characters_keep_the_columns_in_line() -> None:
 
 
 # What is missing.
+
+
+def test_a_language_without_rows_is_no_row_of_the_table() -> None:
+    console = Console(file=StringIO(), width=80, highlight=False)
+    scores = [LanguageScore("EN", 0.5, 0.4, 19), LanguageScore("FR", None, None, 0)]
+    show_languages(console, scores, "test")
+    assert "EN" in console.file.getvalue()
+    assert "FR" not in console.file.getvalue()
 
 
 def test_without_session_json_the_journals_are_read(copied: Path, archive: Archive) -> None:

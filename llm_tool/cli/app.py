@@ -24,6 +24,16 @@ from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
 from llm_tool.stopping import stoppable
 
+_TRAINED = "What was recorded up to the last epoch is kept."
+_WHOLE = "No file is left half written."
+# What remains of a command that was stopped; of the others there was nothing to keep.
+_KEPT = {
+    "studio": "What was recorded is kept.",
+    **dict.fromkeys(("demo", "train", "resume"), _TRAINED),
+    "predict": "The same command goes on with the rows that are finished.",
+    **dict.fromkeys(("check", "report", "label-errors"), _WHOLE),
+}
+
 
 class _Group(TyperGroup):
     """Turns what a command raises into a message and an exit code."""
@@ -35,8 +45,9 @@ class _Group(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except (KeyboardInterrupt, EOFError) as stop:
+            kept = _KEPT.get(ctx.invoked_subcommand or "studio", "")
             with suppress(OSError):  # the terminal may be what was lost
-                sys.stderr.write("\nStopped. What was recorded up to the last epoch is kept.\n")
+                sys.stderr.write(f"\n{f'Stopped. {kept}'.rstrip()}\n")
                 sys.stderr.flush()
             raise typer.Exit(INTERRUPTED) from stop
         except Exception as error:
@@ -114,7 +125,7 @@ def studio(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command()
+@app.command(short_help="Train on the embedded data and model.")
 def demo(
     logs_dir: LogsDir = None,
     models_dir: ModelsDir = None,
@@ -127,10 +138,10 @@ def demo(
 
 
 app.command()(training.train)
-app.command()(training.check)
+app.command(short_help="Look at data before training: what is odd about them.")(training.check)
 
 
-@app.command()
+@app.command(short_help="Go on with a session that was interrupted.")
 def resume(
     session_id: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
     logs_dir: LogsDir = None,
@@ -147,11 +158,14 @@ def resume(
         raise typer.Exit(SOME_FAILED)
 
 
-for command in (sessions, compare, predict, report, label_errors):
-    app.command()(command)
+app.command()(sessions)
+app.command(short_help="Compare models: who is better, and how sure that is.")(compare)
+app.command()(predict)
+app.command(short_help="Report a session: tables, curves and methods.")(report)
+app.command(short_help="Find rows that are probably coded wrongly.")(label_errors)
 
 
-@app.command()
+@app.command(short_help="Check the installation.")
 def doctor(logs_dir: LogsDir = None, models_dir: ModelsDir = None) -> None:
     """Check the installation: versions, device, embedded model, hub, folders."""
     from llm_tool.cli.doctor import examine

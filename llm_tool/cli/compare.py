@@ -14,7 +14,7 @@ from llm_tool.errors import StudioError
 
 
 def compare(
-    sessions: Annotated[list[str], typer.Argument(metavar="SESSION...", help="Their ids.")],
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="The sessions' ids.")],
     logs_dir: LogsDir = None,
     category: Annotated[
         list[str] | None, typer.Option(help="Only this category; repeat for more.")

@@ -19,6 +19,16 @@ from llm_tool.text import visible
 from llm_tool.trainers import model_sources
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "pandas", "scikit-learn", "rich", "questionary")
+# Extras: what each is for, and the packages by which it is known.
+_EXTRAS = {
+    "excel": ("Excel files", ("python-calamine",)),
+    "r": ("R files", ("rdata",)),
+    "stats": ("SPSS, Stata and SAS files", ("pyreadstat",)),
+    "label-errors": ("llm-tool label-errors", ("cleanlab",)),
+    "tensorboard": ("--tracker tensorboard", ("tensorboard",)),
+    "mlflow": ("--tracker mlflow", ("mlflow-skinny", "sqlalchemy", "alembic")),
+    "trackio": ("--tracker trackio", ("trackio",)),
+}
 _STYLES = {"ok": GOOD, "missing": WARN, "broken": BAD}
 Finding = tuple[str, str, str]  # ok, missing or broken; what; how it is
 
@@ -33,7 +43,7 @@ def examine(console: Console, folders: list[str]) -> bool:
     sound = True
     for status, what, how in _findings(folders):
         sound = sound and status != "broken"
-        line = Text.assemble((f"{status:8}", _STYLES[status]), f"{what:18}", visible(how))
+        line = Text.assemble((f"{status:8}", _STYLES[status]), f"{what:20}", visible(how))
         console.print(line, soft_wrap=True)
     return sound
 
@@ -45,6 +55,7 @@ def _findings(folders: list[str]) -> Iterator[Finding]:
             yield "ok", package, metadata.version(package)
         except metadata.PackageNotFoundError:
             yield "broken", package, "not installed: pip install llm-tool"
+    yield from map(_extra, _EXTRAS)
     yield "ok", "machine", describe_machine()
     yield _training_device()
     yield _embedded()
@@ -57,6 +68,17 @@ def _findings(folders: list[str]) -> Iterator[Finding]:
         yield "ok", "models on disk", ", ".join(cached)
     for folder in folders:
         yield _writable(folder)
+
+
+def _extra(name: str) -> Finding:
+    """Tell whether what an extra brings is there; it takes no part in training."""
+    purpose, packages = _EXTRAS[name]
+    try:
+        for package in packages:
+            metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing", f"extra {name}", f'{purpose}: pip install "llm-tool[{name}]"'
+    return "ok", f"extra {name}", purpose
 
 
 def _training_device() -> Finding:

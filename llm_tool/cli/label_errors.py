@@ -14,7 +14,9 @@ from llm_tool.cli.flags import LogsDir
 
 def label_errors(
     session_id: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
-    out: Annotated[Path, typer.Option(help="Write the rows to this CSV, for recoding.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the rows to this CSV, for recoding.")
+    ],
     category: Annotated[
         list[str] | None, typer.Option(help="Only this category; repeat for more.")
     ] = None,

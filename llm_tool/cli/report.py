@@ -21,6 +21,8 @@ def report(
     out: Annotated[
         str | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="FILE",
             help="Write it there; -: to standard output. Default: for --html report.html in the "
             "session's folder of logs, else standard output.",

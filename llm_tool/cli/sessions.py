@@ -13,7 +13,7 @@ from llm_tool.errors import StudioError
 
 def sessions(
     session_id: Annotated[
-        str | None, typer.Argument(metavar="[SESSION]", help="Open this session.")
+        str | None, typer.Argument(metavar="SESSION", help="Open this session.")
     ] = None,
     status: Annotated[
         str | None,

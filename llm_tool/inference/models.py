@@ -15,12 +15,13 @@ from typing import Any
 
 from llm_tool.config import LongDocuments
 from llm_tool.errors import StudioError
-from llm_tool.text import visible
+from llm_tool.text import shell_word, visible
 from llm_tool.trainers.model_files import count_numbers
 
 FACTS = "training.json"
 _EVEN_ODDS = 0.5
 _BLOCK = 1 << 20
+_NAMED = 6  # models of a folder that is none itself
 _READ = {".json", ".txt", ".model", ".safetensors"}  # what a prediction depends on
 
 
@@ -132,13 +133,10 @@ def _refuse_other_kinds(path: Path) -> None:
             "the table last.",
         )
     if not (path / "config.json").is_file():
-        inner = sorted(p.parent.name for p in path.glob("*/config.json"))[:6]
         raise StudioError(
             "The folder has no config.json, so it is not a model.",
             where=where,
-            remedy=f"In it are models: {', '.join(map(visible, inner))}."
-            if inner
-            else "Give the folder that the result of a training names.",
+            remedy=_models_below(path) or "Give the folder that the result of a training names.",
         )
     if not any(path.glob("*.safetensors")) and not (path / "adapter_config.json").exists():
         raise StudioError(
@@ -146,6 +144,18 @@ def _refuse_other_kinds(path: Path) -> None:
             where=where,
             remedy="Other formats can run code when they are loaded; convert the model.",
         )
+
+
+def _models_below(folder: Path) -> str:
+    """Say which model folders are in a folder: of a category, of a session, or of sessions."""
+    depths = ("*", "*/*", "*/*/*")
+    found = (sorted(folder.glob(f"{depth}/config.json")) for depth in depths)
+    models = [str(path.parent) for path in next(filter(None, found), [])]
+    if not models:
+        return ""
+    named = ", ".join(map(shell_word, models[:_NAMED]))
+    more = f" and {len(models) - _NAMED:,} more" if len(models) > _NAMED else ""
+    return f"Give one of the models in it: {named}{more}."
 
 
 def _object(path: Path) -> dict[str, Any]:

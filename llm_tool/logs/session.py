@@ -66,7 +66,7 @@ class Session:
         if session_id is not None and not _ID.fullmatch(session_id):
             raise StudioError(
                 f"'{visible(session_id)}' is not a session id.",
-                remedy="Session ids look like 20261122_140501.",
+                remedy="Session ids look like 20261122_140501; llm-tool sessions lists them.",
             )
         self.logs_dir = Path(logs_dir)
         self._joins = session_id is not None

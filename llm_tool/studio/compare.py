@@ -16,6 +16,7 @@ from llm_tool.errors import StudioError, nearest
 from llm_tool.logs.overview import list_sessions
 from llm_tool.logs.session import command_line
 from llm_tool.studio.choose_session import titles
+from llm_tool.studio.runs import status
 from llm_tool.studio.theme import GOOD, QUIET, STRONG, WARN, Column, print_table, rule, show_error
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import visible
@@ -46,7 +47,7 @@ def compare_sessions(
     from llm_tool.analysis.compare import compare
     from llm_tool.logs.archive import read_session
 
-    with talk.status("comparing …"):
+    with status(talk, "Comparing"):
         archives = [read_session(logs_dir, one) for one in dict.fromkeys(sessions)]
         found = compare(archives, categories=categories)
     known = {c.category for c in found.contests} | {r.category for r in found.refusals}
@@ -158,7 +159,7 @@ def _show_entries(console: Console, contest: Contest) -> None:
         Column("val F1", "right"),
         Column("test F1 [95 %]", "right"),
         *([Column("±", "right")] if seeds else []),
-        Column("accuracy", "right"),
+        Column("accuracy", "right", spare=1),
     ]
     rows = [
         [
@@ -239,7 +240,7 @@ def ask_and_compare(asker: Asker, console: Console, logs_dir: str | Path) -> Non
     """Ask for sessions that have results, compare their models, and show the command for it."""
     sessions = [one for one in list_sessions(logs_dir) if one.done]
     if not sessions:
-        console.print(Text(f"No session in {visible(str(logs_dir))}/ has results to compare."))
+        console.print(Text(f"No session in {visible(str(logs_dir))}/ has a result yet."))
         return
     chosen = asker.choose_several("Which sessions?", titles(sessions), [sessions[0].id])
     if chosen is BACK:

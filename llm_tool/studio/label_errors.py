@@ -58,7 +58,7 @@ def show_label_errors(console: Console, found: Sequence[LabelErrors], out: Path)
     rule(console, "Label errors")
     columns = [
         Column("category", flexible=True),
-        Column("judged by", flexible=True),
+        Column("judged by", flexible=True, spare=1),
         Column("looked at", "right"),
         Column("agrees", "right"),
         Column("likely errors", "right"),
@@ -139,7 +139,7 @@ def ask_label_errors(console: Console, asker: Asker, logs_dir: str | Path) -> No
     from llm_tool.studio.wizard import BACK
 
     sessions = [one for one in list_sessions(logs_dir) if one.done]
-    none = f"No session in {visible(str(logs_dir))}/ has a trained model."
+    none = f"No session in {visible(str(logs_dir))}/ has a result yet."
     chosen = choose_session(asker, console, "Label errors of which session?", sessions, none)
     if chosen is None:
         return

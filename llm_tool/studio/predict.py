@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from rich.text import Text
 from llm_tool.data.languages import DETECT
 from llm_tool.errors import StudioError
 from llm_tool.inference.request import Request, default_output
+from llm_tool.plan import MULTILINGUAL
 from llm_tool.studio.ask_data import found_files
 from llm_tool.studio.draft import SKIP, described
 from llm_tool.studio.predictions import run_prediction
@@ -111,7 +113,7 @@ def _ask_models(draft: _Draft) -> object:
         return BACK
     folders = saved_models(draft.session)
     options = [(_about(path), str(path)) for path in folders]
-    chosen = draft.settings.get("models", (str(folders[0]),))
+    chosen = draft.settings.get("models", tuple(map(str, proposed(folders))))
     answer = draft.asker.choose_several("Which models?", options, chosen)
     if answer is BACK:
         return BACK
@@ -128,14 +130,43 @@ def _ask_models(draft: _Draft) -> object:
     return None
 
 
+def proposed(folders: Sequence[Path]) -> list[Path]:
+    """Return the best model of the first category, or the best of each language if it is of one.
+
+    The best is that with the highest validation macro F1, the first of equals.
+    """
+    own = [path for path in folders if path.parent == folders[0].parent]
+    best: dict[str, tuple[float, Path]] = {}
+    for path in own:
+        language, score = "", -1.0
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            result = _result(path)
+            language = str(result["job"]["language"])
+            score = float(result["best"]["scores"]["f1_macro"])
+        if language not in best or score > best[language][0]:
+            best[language] = score, path
+    first = max(best, key=lambda language: best[language][0])
+    if first in ("", MULTILINGUAL):
+        return [best[first][1]]
+    return sorted(
+        path for language, (_, path) in best.items() if language not in ("", MULTILINGUAL)
+    )
+
+
+def _result(folder: Path) -> Any:  # noqa: ANN401 - what a file says, whatever that is
+    return json.loads((folder / _FACTS).read_text("utf-8"))["result"]
+
+
 def _about(folder: Path) -> str:
-    """Return a model's category and name, with how good it is."""
-    name = shorten(visible(f"{folder.parent.name}/{folder.name}"), 50)
+    """Return a model's category and name, with its seed or fold, and how good it is."""
+    name = shorten(visible(f"{folder.parent.name}/{folder.name}"), 40)
     try:
-        result = json.loads((folder / _FACTS).read_text("utf-8"))["result"]
+        result = _result(folder)
         part = "test" if result["test"] else "validation"
         scores = result["test"] or result["best"]["scores"]
-        return f"{name}  {part} macro F1 {float(scores['f1_macro']):.3f}"
+        job = result["job"]
+        which = f"fold {int(job['fold'])}" if job["fold"] else f"seed {int(job['seed'])}"
+        return f"{name}  {which}  {part} macro F1 {float(scores['f1_macro']):.3f}"
     except (OSError, ValueError, KeyError, TypeError):
         return name
 

@@ -67,7 +67,7 @@ def run_prediction(request: Request, *, talk: Console, out: Console, as_json: bo
         except KeyboardInterrupt:
             shown.stop()
             talk.print()
-            talk.print(Text(f"Stopped. {shown.kept_said} The same command goes on:"))
+            talk.print(Text(f"Stopped. {shown.kept_said}"))
             talk.print(Text(f"  {request.command()}"), soft_wrap=True)
             return False
     return True
@@ -98,8 +98,11 @@ class _Display:
 
     @property
     def kept_said(self) -> str:
-        """What is kept, as one sentence."""
-        return f"{plural(self._kept, 'finished row')} {'is' if self._kept == 1 else 'are'} kept."
+        """What is kept, and what the same command, shown below, does."""
+        if not self._kept:
+            return "No rows are finished yet. The same command starts again:"
+        are = "is" if self._kept == 1 else "are"
+        return f"{plural(self._kept, 'finished row')} {are} kept. The same command goes on:"
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -143,9 +146,9 @@ class _Display:
             exact, rounded = event.f1_macro
             scores = f"; macro F1 on {event.judged:,} of them {rounded:.3f}, was {exact:.3f}"
         self._line(
-            f"8 bits, {visible(event.category)} by {visible(event.model)}: {event.same:.1%} of "
-            f"{plural(event.texts, 'label')} as in float32, probabilities differ by "
-            f"{event.difference:.3f} at most{scores}.",
+            f"8 bits, {visible(event.category)} by {visible(event.model)}: "
+            f"{100 * event.same:.1f} % of {plural(event.texts, 'label')} as in float32, "
+            f"probabilities differ by {event.difference:.3f} at most{scores}.",
             WARN,
         )
 
@@ -226,7 +229,7 @@ def show_result(out: Console, event: PredictionEnded) -> None:
 
 
 def _share(count: int, counts: Counter[str]) -> str:
-    return f"{count / max(1, sum(counts.values())):.1%}"
+    return f"{100 * count / max(1, sum(counts.values())):.1f} %"
 
 
 def _without(event: PredictionEnded) -> Iterator[str]:

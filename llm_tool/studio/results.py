@@ -93,8 +93,8 @@ def _result_table(console: Console, done: Sequence[JobEnded]) -> None:
         Column("model", flexible=True),
         Column("scope"),
         *([Column("seed", "right")] if seeds else []),
-        Column("epoch", "right"),
-        Column("val macro F1", "right"),
+        Column("epoch", "right", spare=2),
+        Column("val macro F1", "right", spare=1),
         Column("test macro F1 [95 %]", "right"),
     ]
     rows = [

@@ -33,7 +33,8 @@ def show_classes(console: Console, classes: Sequence[ClassScore], part: str) -> 
 
 
 def show_languages(console: Console, languages: Sequence[LanguageScore], part: str) -> None:
-    """Print accuracy and macro F1 in each language on a part of the data, if there are any."""
+    """Print accuracy and macro F1 in each language that has rows in a part of the data."""
+    languages = [one for one in languages if one.support]
     if not languages:
         return
     columns = [

@@ -195,7 +195,7 @@ def _models_table(console: Console, trainings: Sequence[Training]) -> None:
         *([Column("seed", "right")] if seeds else []),
         *([Column("fold", "right")] if folds else []),
         *([Column("share", "right")] if shares else []),
-        Column("best epoch", "right"),
+        Column("best epoch", "right", spare=1),
         Column("val", "right"),
         Column("test macro F1 [95 %]"),
     ]
@@ -247,8 +247,10 @@ def _overlay(console: Console, trainings: Sequence[Training]) -> None:
     ]
     _show(console, figures)
     for mark, one in shown:
-        name = " · ".join(filter(None, (one.job.id, one.job.model_name, one.job.language)))
-        said = f"  {mark} {visible(name)} · seed {one.job.seed}"
+        job = one.job
+        fold = f"fold {job.fold}" if job.fold else ""
+        name = " · ".join(filter(None, (job.id, job.model_name, job.language, fold)))
+        said = f"  {mark} {visible(name)} · seed {job.seed}"
         console.print(Text(shorten(said, console.width)))
     if len(trainings) > len(shown):
         left = len(trainings) - len(shown)

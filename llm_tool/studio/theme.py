@@ -44,11 +44,15 @@ def show_error(console: Console, error: StudioError) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; a flexible one gives up width when the terminal is narrow."""
+    """A column of a table; a flexible one gives up width when the terminal is narrow.
+
+    Where that is not enough, the one with the highest ``spare`` is left out; none of 0 ever is.
+    """
 
     title: str
     align: Literal["left", "right"] = "left"
     flexible: bool = False
+    spare: int = 0
 
 
 def print_table(
@@ -66,9 +70,7 @@ def print_table(
         marks: A style for each row, empty for none.
     """
     cells = [[visible(cell) for cell in row] for row in rows]
-    everything = [[c.title for c in columns], *cells]
-    widths = [max(cell_len(row[i]) for row in everything) for i in range(len(columns))]
-    widths = _fitted(widths, columns, console.width)
+    columns, cells, widths = _laid_out(columns, cells, console.width)
 
     def line(row: Sequence[str]) -> str:
         padded = (
@@ -80,6 +82,26 @@ def print_table(
     console.print(Text(line([c.title for c in columns]), style=QUIET), no_wrap=True, crop=True)
     for row, mark in zip(cells, marks or [""] * len(cells), strict=True):
         console.print(Text(line(row), style=mark), no_wrap=True, crop=True)
+
+
+def _laid_out(
+    columns: Sequence[Column], cells: list[list[str]], available: int
+) -> tuple[list[Column], list[list[str]], list[int]]:
+    """Return the columns that there is room for, their cells and their widths."""
+    kept = list(columns)
+    while True:
+        everything = [[c.title for c in kept], *cells]
+        widths = [max(cell_len(row[i]) for row in everything) for i in range(len(kept))]
+        widths = _fitted(widths, kept, available)
+        spare = max(range(len(kept)), key=lambda i: kept[i].spare)
+        if _taken(widths) <= available or not kept[spare].spare:
+            return kept, cells, widths
+        del kept[spare]
+        cells = [row[:spare] + row[spare + 1 :] for row in cells]
+
+
+def _taken(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
@@ -95,7 +117,7 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 def _fitted(widths: Sequence[int], columns: Sequence[Column], available: int) -> list[int]:
     """Take the missing width from the widest flexible columns, down to eight characters each."""
     fitted = list(widths)
-    while sum(fitted) + 2 * (len(fitted) - 1) > available:
+    while _taken(fitted) > available:
         flexible = [i for i, c in enumerate(columns) if c.flexible and fitted[i] > 8]
         if not flexible:
             break

@@ -38,7 +38,7 @@ _STYLE = Style(
         ("disabled", "fg:ansibrightblack"),
     ]
 )
-_LONG = 12  # lists from here on can be typed into
+_LONG = 15  # lists from here on can be typed into; the menu is shorter
 
 
 class Asker:
@@ -85,7 +85,8 @@ class Asker:
         self, question: str, options: Sequence[Option | None], default: object
     ) -> Answer:
         usable = [o for o in options if o and len(o) == 2]
-        lines = [f"{i}. {option[0]}" for i, option in enumerate(usable, start=1)]
+        width = len(str(len(usable)))
+        lines = [f"{i:>{width}}. {option[0]}" for i, option in enumerate(usable, start=1)]
         values = [option[1] for option in usable]
         sys.stdout.write("\n".join(lines) + "\n")
         first = str(values.index(default) + 1) if default in values else "1"
@@ -130,7 +131,8 @@ class Asker:
         at_least: int,
     ) -> Answer:
         values = [value for _, value in options]
-        lines = [f"{i}. {title}" for i, (title, _) in enumerate(options, start=1)]
+        width = len(str(len(options)))
+        lines = [f"{i:>{width}}. {title}" for i, (title, _) in enumerate(options, start=1)]
         sys.stdout.write("\n".join(lines) + "\n")
         default = " ".join(str(i) for i, v in enumerate(values, start=1) if v in chosen)
 

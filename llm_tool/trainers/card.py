@@ -6,7 +6,7 @@ The YAML block is made by huggingface_hub, with the fields and identifiers that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -86,6 +86,7 @@ def model_card(
         judged=judged,
         classes=list(_classes(result, data)),
         languages=list(_languages(judged, data)),
+        spoken=_spoken(result, data),
         sizes=[len(part) for part in _parts(data)],
         weak=[c.name for c in _judged_classes(result) if c.f1 is not None and c.f1 < WEAK],
         weak_below=WEAK,
@@ -100,17 +101,18 @@ def model_card(
         versions=facts.get("versions", {}),
         version=__version__,
     )
-    return str(ModelCard(f"---\n{_metadata(result, name).to_yaml()}\n---\n{body}"))
+    metadata = _metadata(result, name, _spoken(result, data))
+    return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n{body}"))
 
 
-def _metadata(result: JobEnded, data_name: str) -> ModelCardData:
+def _metadata(result: JobEnded, data_name: str, languages: Sequence[str]) -> ModelCardData:
     """Return the YAML block: only what is known, and what the hub takes."""
     job = result.job
     base = hub_id(job.model)
-    spoken = (language_code(language).lower() for language in job.task.languages)
-    languages = [code for code in dict.fromkeys(spoken) if code in _ISO_639_1.split()]
+    spoken = (language_code(language).lower() for language in languages)
+    codes = [code for code in dict.fromkeys(spoken) if code in _ISO_639_1.split()]
     return ModelCardData(
-        language=languages or None,
+        language=codes or None,
         license=licence(job.model) or None,
         library_name="transformers",
         pipeline_tag="text-classification",
@@ -190,10 +192,17 @@ def _classes(result: JobEnded, data: JobData) -> Iterator[_Row]:
             yield _Row(one.name, rows, (one.precision, one.recall, one.f1), threshold)
 
 
+def _spoken(result: JobEnded, data: JobData) -> list[str]:
+    """Return the languages of the task that the model learned from: of one language, only that."""
+    learned = set(data.train.languages)
+    return [language for language in result.job.task.languages if language in learned]
+
+
 def _languages(judged: Scores, data: JobData) -> Iterator[_Row]:
     for one in judged.languages:
         rows = tuple(list(part.languages).count(one.language) for part in _parts(data))
-        yield _Row(one.language, rows, (one.accuracy, one.f1_macro))
+        if any(rows):
+            yield _Row(one.language, rows, (one.accuracy, one.f1_macro))
 
 
 def _used(settings: TrainingSettings) -> dict[str, Any]:
