@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llm_tool.errors import StudioError
-from llm_tool.logs.files import disk_errors, replacing, safe_name, unique_name
+from llm_tool.errors import DiskError, StudioError
+from llm_tool.logs.files import check_place, disk_errors, replacing, safe_name, unique_name
 
 RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"
@@ -169,3 +169,12 @@ def test_a_refusal_of_the_file_system_says_what_where_and_what_to_do(tmp_path: P
     assert caught.value.what == "Making the folder failed: Not a directory."
     assert caught.value.where == str(tmp_path / "logs" / "x")
     assert "--logs-dir" in caught.value.remedy
+
+
+def test_a_path_at_which_no_file_can_be_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_place(tmp_path / "new.csv")
+
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "no" / "new.csv", "no folder for")):
+        with pytest.raises(DiskError, match=said) as caught:
+            check_place(path)
+        assert caught.value.where == str(path)

@@ -170,7 +170,7 @@ def test_a_file_that_may_have_been_coded_in_is_never_replaced(
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(found: LabelErrors, tmp_path: Path) -> None:
-    with pytest.raises(StudioError, match="Writing the file failed"):
+    with pytest.raises(StudioError, match="no folder for the file"):
         write_for_recoding(tmp_path / "none" / "recode.csv", [found])
 
 

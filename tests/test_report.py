@@ -242,7 +242,7 @@ def test_what_cannot_be_reported_is_an_error_that_says_what_to_do(
         ("report", FINISHED, "--html", "--latex", "--logs-dir", logs): "once for each",
         ("report", "20200101_000000", "--logs-dir", logs): "no such session",
         ("report", FINISHED, "--out", str(tmp_path), "--logs-dir", logs): "This is a folder",
-        ("report", FINISHED, "--out", "no/such/x", "--logs-dir", logs): "Writing the report failed",
+        ("report", FINISHED, "--out", "no/such/x", "--logs-dir", logs): "no folder for the file",
     }
     for words, message in calls.items():
         done = CliRunner().invoke(app, words)

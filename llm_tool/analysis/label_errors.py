@@ -17,7 +17,7 @@ from llm_tool.config import DEMO_DATA, make_config
 from llm_tool.data.dataset import data_sha256, load_table
 from llm_tool.errors import StudioError, nearest
 from llm_tool.logs.archive import Archive, Training
-from llm_tool.logs.files import disk_errors, whole
+from llm_tool.logs.files import check_place, disk_errors, whole
 from llm_tool.logs.metrics_csv import neutral
 from llm_tool.text import visible
 
@@ -281,11 +281,12 @@ def write_for_recoding(path: Path, found: Sequence[LabelErrors]) -> None:
 
 
 def check_free(path: Path) -> None:
-    """Refuse to write to a file that is there.
+    """Refuse to write to a file that is there, or cannot be made.
 
     Raises:
-        StudioError: It is there.
+        StudioError: It is there, or there is no folder for it.
     """
+    check_place(path)
     if path.exists():
         raise StudioError(
             "There is a file of this name.",

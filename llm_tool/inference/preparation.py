@@ -18,6 +18,7 @@ from llm_tool.inference.columns import Channel, Group, group_models, make_channe
 from llm_tool.inference.files import format_for
 from llm_tool.inference.models import fingerprint, read_saved_model
 from llm_tool.inference.request import Request
+from llm_tool.logs.files import check_place
 from llm_tool.plan import MULTILINGUAL
 from llm_tool.text import visible
 
@@ -143,13 +144,8 @@ def prepare(
 
 
 def _refuse_output(out: Path, request: Request) -> None:
+    check_place(out)
     where = visible(str(out))
-    if out.is_dir():
-        raise StudioError("The output is a folder.", where=where, remedy="Name a file with --out.")
-    if not out.parent.is_dir():
-        raise StudioError(
-            "There is no folder for the output.", where=where, remedy="Make it, or name another."
-        )
     data = Path(request.data).expanduser()
     if out.exists() and data.exists() and out.samefile(data):
         raise StudioError(

@@ -114,6 +114,23 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
+def check_place(path: Path) -> None:
+    """Refuse a path at which no file can be made.
+
+    Raises:
+        DiskError: There is a folder, or none that the file could be in.
+    """
+    where = visible(str(path))
+    if path.is_dir():
+        raise DiskError("This is a folder.", where=where, remedy="Name a file with --out.")
+    if not path.parent.is_dir():
+        raise DiskError(
+            "There is no folder for the file.",
+            where=where,
+            remedy="Make it, or name another file with --out.",
+        )
+
+
 @contextmanager
 def disk_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn a refusal of the file system into an error that says what to do.

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_tool.analysis.report.render import SUFFIXES, Kind, render
-from llm_tool.errors import DiskError
 from llm_tool.logs.archive import Archive
-from llm_tool.logs.files import disk_errors, replacing
-from llm_tool.text import visible
+from llm_tool.logs.files import check_place, disk_errors, replacing
 
 
 def default_path(archive: Archive, kind: Kind) -> Path:
@@ -23,13 +21,8 @@ def write_report(archive: Archive, kind: Kind, path: str | Path) -> Path:
         StudioError: The session's files cannot be read, or the file cannot be written.
     """
     target = Path(path)
+    check_place(target)
     text = render(archive, kind)
-    if target.is_dir():
-        raise DiskError(
-            "This is a folder.",
-            where=visible(str(target)),
-            remedy="Name the file as well (--out FILE).",
-        )
     with disk_errors(target, "Writing the report"), replacing(target) as file:
         file.write(text)
     return target
