@@ -29,13 +29,17 @@ _TAIL = 40  # bytes, longer than each of these
 
 @dataclass
 class JobRecord:
-    """What a journal says of its job so far; ``started`` and ``failed`` are the last attempt's."""
+    """What a journal says of its job so far; ``started`` and ``failed`` are the last attempt's.
+
+    ``had_epoch``: some attempt had one, though a later one may have taken it back.
+    """
 
     job: Job
     epochs: list[EpochEnded] = field(default_factory=list)
     ended: JobEnded | None = None
     started: JobStarted | None = None
     failed: JobFailed | None = None
+    had_epoch: bool = False
 
     @property
     def best(self) -> EpochEnded | None:
@@ -44,6 +48,7 @@ class JobRecord:
 
     def add(self, event: Event) -> None:
         """Take in one event of the job; a new attempt takes back what it does not go on from."""
+        self.had_epoch |= isinstance(event, EpochEnded | JobEnded)
         if isinstance(event, JobStarted):
             self.epochs = [one for one in self.epochs if one.epoch <= event.resumed_from]
             self.started, self.ended, self.failed = event, None, None
@@ -92,7 +97,7 @@ def read_records(category_folder: Path) -> dict[str, JobRecord]:
 def read_record(path: Path) -> JobRecord | None:
     """Return what a journal says of its job; ``None`` when it never had an epoch."""
     record = read_attempts(path)
-    return record if record and (record.epochs or record.ended) else None
+    return record if record and record.had_epoch else None
 
 
 def read_attempts(path: Path) -> JobRecord | None:
