@@ -8,6 +8,7 @@ identifiers of licences, codes of languages, names of tasks, ids of models.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,15 @@ def rows(card: str) -> dict[str, list[str]]:
     lines = [line for line in card.split("\n") if line.startswith("|")]
     split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return {cells[0]: cells[1:] for cells in split}
+
+
+@pytest.mark.skipif(
+    os.environ["HF_HUB_OFFLINE"] != "0", reason="asks the hub itself: set HF_HUB_OFFLINE=0 for it"
+)
+def test_the_hubs_own_check_takes_the_metadata(archive: Archive) -> None:
+    for training in archive.done:
+        assert training.ended
+        ModelCard.load(Path(training.ended.saved_model_path) / "README.md").validate()
 
 
 def test_a_card_says_data_scores_use_and_limits_as_they_are_recorded(archive: Archive) -> None:
