@@ -116,26 +116,15 @@ def load_model(
     Raises:
         StudioError: The folder does not hold a model that can classify sequences.
     """
-    _checked_config(folder)
     torch.manual_seed(seed)
-    try:
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(classes),
-            problem_type=f"{'multi' if multi_label else 'single'}_label_classification",
-            id2label=dict(enumerate(classes)),
-            label2id={name: i for i, name in enumerate(classes)},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            return_dict=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
-    except Exception as error:  # safetensors and strict configurations have errors of their own
-        raise _unusable("model", folder, error) from error
-    drawn = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    model, drawn = _read(
+        folder,
+        num_labels=len(classes),
+        problem_type=f"{'multi' if multi_label else 'single'}_label_classification",
+        id2label=dict(enumerate(classes)),
+        label2id={name: i for i, name in enumerate(classes)},
+        ignore_mismatched_sizes=True,
+    )
     _refuse_untrained(model, drawn, folder)
     encoder = f"{model.base_model_prefix}."
     if all(name.startswith(encoder) for name in drawn):
@@ -149,6 +138,31 @@ def load_classifier(folder: Path) -> Model:
     Raises:
         StudioError: The folder does not hold one, or the weights lack part of it, as a head.
     """
+    model, drawn = _read(folder)
+    untrained = sorted(drawn)
+    if untrained:
+        raise StudioError(
+            f"The model was not trained to classify: its weights lack "
+            f"{plural(len(untrained), 'tensor')}, the first is {visible(untrained[0])}.",
+            where=visible(str(folder)),
+            remedy="Give the folder of a trained model: models/SESSION/CATEGORY/MODEL.",
+        )
+    model.eval()
+    return model
+
+
+def _read(folder: Path, **settings: Any) -> tuple[Model, set[str]]:  # noqa: ANN401 - of transformers
+    """Return a model in float32, and the names of what its weights lack: tensors drawn at random.
+
+    Weights are read as safetensors, and code that comes with a model is never run.
+
+    Args:
+        folder: The model's files.
+        settings: What is to be otherwise than its configuration says.
+
+    Raises:
+        StudioError: It cannot be loaded.
+    """
     _checked_config(folder)
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -159,19 +173,11 @@ def load_classifier(folder: Path) -> Model:
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            **settings,
         )
     except Exception as error:  # safetensors and strict configurations have errors of their own
         raise _unusable("model", folder, error) from error
-    untrained = sorted({*loading["missing_keys"], *(n for n, *_ in loading["mismatched_keys"])})
-    if untrained:
-        raise StudioError(
-            f"The model was not trained to classify: its weights lack "
-            f"{plural(len(untrained), 'tensor')}, the first is {visible(untrained[0])}.",
-            where=visible(str(folder)),
-            remedy="Give the folder of a trained model: models/SESSION/CATEGORY/MODEL.",
-        )
-    model.eval()
-    return model
+    return model, {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
 
 
 def _draw_head(model: Model) -> None:
