@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from llm_tool.errors import StudioError, nearest
+from llm_tool.slurm_settings import SlurmSettings
 from llm_tool.text import UNWRITABLE, visible
 
 Monitor = Literal["f1_macro", "f1_weighted", "accuracy", "val_loss"]
@@ -125,7 +126,7 @@ def epochs_for(train_rows: int) -> int:
     return 3 if train_rows >= 1000 else 5
 
 
-class RunConfig(TrainingSettings):
+class RunConfig(SlurmSettings, TrainingSettings):
     """One run, as a flat set of keys: the same in YAML, behind ``--set`` and as flags."""
 
     mode: ModeName = Field("quick", description="The run mode.")
@@ -220,6 +221,14 @@ class RunConfig(TrainingSettings):
         ge=1,
         description="Jobs trained at the same time. Default: by the plan, cores, memory and GPUs.",
     )
+    executor: Literal["local", "slurm"] = Field(
+        "local", description="Where jobs are trained: on this machine, or on a SLURM cluster."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        description="Processes on a node that train one job together, each on a GPU of its own.",
+    )
     tracker: tuple[Literal["tensorboard", "mlflow", "trackio"], ...] = Field(
         (), description="Experiment trackers that are told every epoch, in local folders."
     )
@@ -229,7 +238,9 @@ class RunConfig(TrainingSettings):
         None, description="Add to this session. Default: a new one, named by date and time."
     )
 
-    @field_validator("label", "model", "multi_class", "one_vs_all", "tracker", mode="before")
+    @field_validator(
+        "label", "model", "multi_class", "one_vs_all", "tracker", "slurm_setup", mode="before"
+    )
     @classmethod
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -348,6 +359,8 @@ FLAGS = {
     "patience": "--patience",
     "reinforced": "--reinforced",
     "long_documents": "--long-documents",
+    "executor": "--executor",
+    "processes": "--processes",
     "workers": "--workers",
     "threads": "--threads",
     "seed": "--seed",

@@ -6,7 +6,6 @@ journal and ``--json``, and ``from_json`` gives the same object back.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -332,10 +331,39 @@ class RunEnded:
     event: Literal["run_ended"] = "run_ended"
 
 
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that a cluster is training: where, and its last epoch, 0 before the first."""
+
+    job: Job
+    node: str
+    epoch: int = 0
+    epochs: int = 0
+    f1_macro: Number = math.nan
+
+
+@dataclass(frozen=True)
+class ClusterSeen:
+    """How the jobs of a run stand on a cluster; for displays only, never logged.
+
+    ``queued``, ``done`` and ``failed`` count jobs of the whole run; ``waiting`` is the scheduler's
+    reason why those in the queue do not run yet, ``news`` what happened to jobs since the last time
+    (lost with a node and submitted again, and the like).
+    """
+
+    queued: int
+    running: tuple[RunningJob, ...]
+    done: int
+    failed: int
+    waiting: str = ""
+    news: tuple[str, ...] = ()
+    event: Literal["cluster_seen"] = "cluster_seen"
+
+
 Reinforcement = ReinforcementStarted | ReinforcementSkipped | ReinforcementEnded
 # What a journal keeps.
 JobEvent = JobStarted | JobRetried | EpochEnded | Reinforcement | JobEnded | JobFailed
-Event = RunEstimated | RunStarted | BatchEnded | JobEvent | RunEnded
+Event = RunEstimated | RunStarted | BatchEnded | ClusterSeen | JobEvent | RunEnded
 Observer = Callable[[Event], None]
 
 
@@ -367,31 +395,3 @@ def per_category(event: JobEvent) -> tuple[JobEvent, ...]:
     if isinstance(event, EpochEnded | JobEnded):
         return event.labels
     return tuple(replace(event, job=event.job.of(task)) for task in event.job.labels)
-
-
-def in_order(*observers: Observer) -> Observer:
-    """Return one observer that tells each of several in turn; what one raises stops the run."""
-
-    def observe(event: Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    return observe
-
-
-def shielded(*shows: Observer) -> Observer:
-    """Return one observer that tells displays, and leaves one out from when it fails.
-
-    A crash in a display goes to the log and never costs a row.
-    """
-    working = list(shows)
-
-    def observe(event: Event) -> None:
-        for show in tuple(working):
-            try:
-                show(event)
-            except Exception:  # whatever a display raises, the run goes on
-                working.remove(show)
-                logging.getLogger(__name__).exception("a display failed and is left out")
-
-    return observe

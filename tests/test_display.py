@@ -26,9 +26,9 @@ from llm_tool.events import (
     RunStarted,
     Scores,
     WeakClass,
-    shielded,
 )
 from llm_tool.logs.summary import PlainSummary, duration
+from llm_tool.observers import shielded
 from llm_tool.plan import Job, Task
 from llm_tool.studio.display import ResultDisplay, RunDisplay
 from llm_tool.studio.epochs import EpochTable, short_duration

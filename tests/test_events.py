@@ -30,11 +30,10 @@ from llm_tool.events import (
     Scores,
     WeakClass,
     from_json,
-    in_order,
     per_category,
-    shielded,
     to_json,
 )
+from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Task
 
 SENTIMENT = Task("sentiment", "", ("good", "bad"), ("EN", "FR"))

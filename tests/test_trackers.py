@@ -19,10 +19,11 @@ from llm_tool import trackers
 from llm_tool.cli import training
 from llm_tool.config import make_config
 from llm_tool.errors import StudioError
-from llm_tool.events import JobFailed, JobStarted, RunEnded, in_order, shielded
+from llm_tool.events import JobFailed, JobStarted, RunEnded
 from llm_tool.logs import Session, read_metrics
 from llm_tool.logs.categories import assign_folders
 from llm_tool.modes.planning import prepare
+from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Task
 from llm_tool.studio.runs import execute
 from llm_tool.trackers import look_commands, mlflow_store

@@ -108,6 +108,12 @@ def train(
         ),
     ] = None,
     long_documents: LongDocuments = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Train on this machine (local), or on a cluster (slurm).")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes of a node that train one job together.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Jobs trained at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a job.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split and training.")] = None,

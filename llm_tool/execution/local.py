@@ -13,22 +13,14 @@ from pathlib import Path
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.errors import DiskError, StoppedError
-from llm_tool.events import (
-    JobEnded,
-    JobFailed,
-    Observer,
-    RunEnded,
-    RunStarted,
-    Status,
-    in_order,
-    shielded,
-)
+from llm_tool.events import JobEnded, JobFailed, Observer, RunEnded, RunStarted, Status
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.runner import Runner
 from llm_tool.execution.space import check_space
 from llm_tool.execution.workers import train_in_workers
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
+from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
 from llm_tool.trainers.checkpoint import CHECKPOINT
 from llm_tool.trainers.scoring import recorded_result

@@ -80,6 +80,11 @@ class Session:
         """The session's folder of logs."""
         return self.logs_dir / self.id
 
+    @property
+    def cluster_folder(self) -> Path:
+        """What jobs on a cluster are given, and their output; no category's folder is hidden."""
+        return self.folder / ".cluster"
+
     def _free_id(self, base: str) -> str:
         number, session_id = 1, base
         while (path := self.logs_dir / session_id).exists() or path.is_symlink():

@@ -35,11 +35,10 @@ from llm_tool.events import (
     Phase,
     ReinforcementSkipped,
     ReinforcementStarted,
-    in_order,
-    shielded,
 )
 from llm_tool.logs.session import Session
 from llm_tool.logs.summary import PlainSummary
+from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job
 from llm_tool.stopping import finishing
 from llm_tool.trainers import saving
