@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pytest
 from filelock import FileLock
 
 from llm_tool.logs import Session, read_metrics
@@ -29,6 +32,23 @@ def test_who_records_waits_for_who_holds_the_session(tmp_path: Path) -> None:
             assert not session.run_folder(job).exists()
         writer.join(30)
         assert len(read_records(session.category_folder(job.task))[job.id].epochs) == 1
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_that_has_no_locks_takes_a_session(
+    tmp_path: Path, refusal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="Windows has other locks")
+
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    session = Session(tmp_path)
+    with session.run([new_job()], {}, {}) as (job,):
+        session.record(made_epoch(job))
+    assert len(read_metrics(session.category_folder(job.task) / "training.csv")) == 1
+    assert facts_of(session)["status"] == "done"
 
 
 def work(logs: str, barrier: Any) -> None:  # noqa: ANN401 - its class is a detail of the platform

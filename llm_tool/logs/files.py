@@ -12,11 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from filelock import FileLock
+
 from llm_tool.errors import DiskError
 from llm_tool.text import visible
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\s]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.I)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a network disk without its lock service
 _LONGEST = 100  # bytes; a path holds several names, and Windows allows 260 for all
 
 
@@ -101,6 +104,27 @@ def append(path: Path, data: bytes) -> None:
             raise
     if not size:
         sync(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, on a disk that has locks.
+
+    Some network disks have none. What is written there is one process's alone: that of the run,
+    as its heartbeat shows to every other.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sync(path: Path) -> None:

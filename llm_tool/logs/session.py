@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import (
     EpochEnded,
@@ -29,7 +27,7 @@ from llm_tool.events import (
 from llm_tool.logs import journal
 from llm_tool.logs.categories import assign_folders, folders_of
 from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, read_facts, versions
-from llm_tool.logs.files import disk_errors, replacing
+from llm_tool.logs.files import disk_errors, locked, replacing
 from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
 from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
 from llm_tool.plan import Account, Job, Task
@@ -103,7 +101,7 @@ class Session:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def _lock(self) -> AbstractContextManager[object]:
-        return FileLock(self.folder / ".lock")
+        return locked(self.folder / ".lock")
 
     @property
     def resume_command(self) -> str:
