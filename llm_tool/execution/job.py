@@ -170,7 +170,7 @@ def _train(
     except DiskError:
         raise
     except Exception as error:  # noqa: BLE001 - recorded
-        session.check_there()
+        session.check_own()
         return failure(job, error, session)
 
 
