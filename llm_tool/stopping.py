@@ -2,6 +2,9 @@
 
 The first one waits until a write is complete, the second one does not; both raise
 ``KeyboardInterrupt`` in the main thread.
+
+A request to pause raises nothing: the training looks for it, saves where it is, and then ends with
+``Paused``.
 """
 
 from __future__ import annotations
@@ -74,3 +77,52 @@ def finishing() -> Iterator[None]:
         _requests.writing -= 1
     if _requests.asked > asked and not _requests.writing:
         raise KeyboardInterrupt
+
+
+class Paused(BaseException):
+    """A training was asked to pause; it saved all that going on from the same place takes."""
+
+
+@dataclass
+class _Pause:
+    listening: bool = False
+    name: str = ""
+
+
+_pause = _Pause()
+
+
+@contextmanager
+def pause_on(*signal_names: str) -> Iterator[None]:
+    """Take some signals for a request to pause; the first one counts, and nothing is raised.
+
+    Args:
+        signal_names: As ``SIGUSR1``; a name that the system does not have is passed over.
+    """
+    known = [getattr(signal, name) for name in signal_names if hasattr(signal, name)]
+    _pause.listening, _pause.name = True, ""
+    before = {number: signal.getsignal(number) for number in known}
+    try:
+        for number in known:
+            signal.signal(number, lambda number, _: ask_pause(signal.Signals(number).name))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _pause.listening = False
+
+
+def ask_pause(signal_name: str) -> None:
+    """Ask for a pause, if ``pause_on`` listens and none was asked for yet."""
+    if _pause.listening:
+        _pause.name = _pause.name or signal_name
+
+
+def pause_asked() -> bool:
+    """Tell whether a pause was asked for; never outside of ``pause_on``."""
+    return _pause.listening and bool(_pause.name)
+
+
+def pause_signal() -> str:
+    """Return the name of the signal that asked for the last pause, empty where none did."""
+    return _pause.name
