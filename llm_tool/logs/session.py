@@ -33,7 +33,7 @@ from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
 from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
 from llm_tool.plan import Account, Job, Task
-from llm_tool.stopping import finishing
+from llm_tool.stopping import Paused, finishing
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -196,7 +196,7 @@ class Session:
             with heartbeat(lambda: self._note(number, heartbeat=time.time())):
                 yield
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
+            stopped = isinstance(error, KeyboardInterrupt | Paused | DiskError | StoppedError)
             with suppress(DiskError):  # what ended the run matters more
                 self._end(number, "interrupted" if stopped else "failed")
             raise
