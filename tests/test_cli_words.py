@@ -23,6 +23,10 @@ from llm_tool.cli.doctor import examine
             ["resume", "20260101_000000"],
             "\nStopped. What was recorded up to the last epoch is kept.\n",
         ),
+        (
+            ["job", "run", "jobs.jsonl", "--index", "0"],
+            "\nStopped. What was recorded up to the last epoch is kept.\n",
+        ),
     ],
 )
 def test_ctrl_c_says_what_is_true_of_the_command(
@@ -33,6 +37,7 @@ def test_ctrl_c_says_what_is_true_of_the_command(
 
     monkeypatch.setattr("llm_tool.logs.archive.read_session", stop)
     monkeypatch.setattr("llm_tool.studio.runs.resume_session", stop)
+    monkeypatch.setattr("llm_tool.execution.job.find_job", stop)
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", said)
 
