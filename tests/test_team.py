@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -96,6 +98,10 @@ def signal_when(path: Path, number: int) -> Iterator[threading.Thread]:
 def trained(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of trainings by two processes; the last one was paused from outside."""
     folder = tmp_path_factory.mktemp("team")
+    (folder / "home" / "accelerate").mkdir(parents=True)
+    (folder / "home" / "accelerate" / "default_config.yaml").write_text("nonsense: true\n")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("HF_HOME", str(folder / "home"))  # of a user who uses Accelerate otherwise
     sending = signal_when(folder / "waiting", signal.SIGUSR1)
     next(sending)
     code = together(
@@ -109,6 +115,7 @@ def trained(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("broken", PLAIN, "wait for a signal"),
     )
     next(sending, None)
+    monkeypatch.undo()
     assert code == PAUSED
     return folder
 
@@ -160,6 +167,25 @@ def test_a_process_that_dies_ends_the_others_and_the_job_is_gone_on_with(
     events = list(read_events(run_folder / "journal.jsonl"))
     assert [e.resumed_from for e in events if isinstance(e, JobStarted)] == [0, 1, 2]
     assert_near(trained, "broken", "plain")
+
+
+def test_a_launcher_that_is_killed_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = tmp_path / "number"
+    program = f"""
+import os, pathlib, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
+pathlib.Path({str(number)!r}).write_text(str(child.pid))
+time.sleep(1.5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    monkeypatch.setattr(launch, "launcher", lambda _: [sys.executable, "-c", program])
+
+    assert run_together(["a job"], two(processes=1)) == -signal.SIGKILL
+
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(number.read_text())).status() == psutil.STATUS_ZOMBIE
 
 
 def test_one_process_needs_no_launcher() -> None:

@@ -8,13 +8,14 @@ waits until they have saved where they are.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import util
 from pathlib import Path
@@ -23,6 +24,7 @@ import psutil
 
 from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
+from llm_tool.execution.resources import usable_cores
 from llm_tool.stopping import pause_asked, pause_on, pause_signal
 
 PAUSED = 75  # the exit code of a job that paused: EX_TEMPFAIL
@@ -30,6 +32,7 @@ PAUSES = ("SIGUSR1", "SIGUSR2", "SIGTERM")
 _CODE = "LLM_TOOL_EXIT_CODE"  # names the file in which the first process leaves its exit code
 _PORTS = 10_000, 20_000  # the first, and how many, below those that systems give out by themselves
 _LOOKS_EVERY = 0.5  # seconds
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal that a process gets when its parent dies
 
 
 def launcher(config: RunConfig) -> list[str]:
@@ -61,7 +64,9 @@ def launcher(config: RunConfig) -> list[str]:
         "num_machines": nodes,
         "mixed_precision": "no",  # that of the settings counts, in the trainer
         "dynamo_backend": "no",
-        "num_cpu_threads_per_process": max(1, (config.threads or 1) // config.processes),
+        "num_cpu_threads_per_process": max(
+            1, (config.threads or usable_cores()) // config.processes
+        ),
         "main_process_port": 0,  # any that is free
         **(_cluster() if nodes > 1 else {}),
     }
@@ -121,10 +126,10 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
             words,
             env={**os.environ, _CODE: str(left)},
             start_new_session=True,  # what is sent to all of a terminal's processes stays here
-            preexec_fn=_hold_pauses_off if os.name == "posix" else None,
+            preexec_fn=_for_the_launcher() if os.name == "posix" else None,
         )
         try:
-            code = _wait(process)
+            code = _wait(process, config.processes)
         except BaseException:
             process.terminate()
             process.wait()
@@ -134,27 +139,47 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
         return PAUSED if pause_asked() else code
 
 
-def _hold_pauses_off() -> None:
-    """Have the launcher outlive signals that ask for a pause, and processes that begin."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+def _for_the_launcher() -> Callable[[], None]:
+    """Return what the launcher does first: outlive a request to pause, and never its parent.
+
+    Where processes are at their beginning, they do not hear the signal either.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+
+    def prepare() -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return prepare
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Return a launcher's exit code when it ends; pass on that a pause is asked for."""
-    while True:
-        try:
-            return process.wait(_LOOKS_EVERY)
-        except subprocess.TimeoutExpired:
+def _wait(process: subprocess.Popen[bytes], many: int) -> int:
+    """Return a launcher's exit code when it ends; pass on that a pause is asked for.
+
+    Args:
+        process: The launcher.
+        many: How many processes it starts.
+    """
+    started: list[psutil.Process] = []
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_LOOKS_EVERY)
+            started = [one for one in started if one.is_running()]
+            if len(started) < many:
+                with suppress(psutil.Error):
+                    started = psutil.Process(process.pid).children()
             if pause_asked():  # every time: a process that begins did not hear it yet
-                _pass_on(process.pid)
-
-
-def _pass_on(launcher_pid: int) -> None:
-    with suppress(psutil.Error):
-        for process in psutil.Process(launcher_pid).children():
-            with suppress(psutil.Error):
-                process.send_signal(signal.Signals[pause_signal()])
+                for one in started:
+                    with suppress(psutil.Error):
+                        one.send_signal(signal.Signals[pause_signal()])
+    finally:
+        if process.poll() is not None:
+            for one in started:  # a launcher that was killed leaves them behind
+                with suppress(psutil.Error):
+                    one.kill()
 
 
 def leave(code: int) -> int:

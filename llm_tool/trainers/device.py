@@ -55,7 +55,8 @@ def place(
         device: Where; by default the fastest device.
         processes: How many share the job's threads.
     """
-    torch.set_num_threads(max(1, (settings.threads or _DEFAULT_THREADS) // processes))
+    own = max(1, settings.threads // processes) if settings.threads else _DEFAULT_THREADS
+    torch.set_num_threads(own)
     keep_memory()
     device = device or best_device()
     model.to(device)
