@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -24,6 +23,7 @@ from llm_tool.events import (
     JobStarted,
 )
 from llm_tool.execution import job as execution_job
+from llm_tool.execution.launch import PAUSES
 from llm_tool.execution.local import run_plan
 from llm_tool.execution.prepared import job_command
 from llm_tool.logs import Session
@@ -138,7 +138,7 @@ def attempt(one: Prepared, *observers: Callable[[Event], None]) -> execution_job
         for observer in observers:
             observer(event)
 
-    with pause_on(*execution_job.PAUSE_SIGNALS):
+    with pause_on(*PAUSES):
         return execution_job.train_prepared(session, job, folder, manifest, show)
 
 
@@ -395,37 +395,21 @@ def test_a_job_that_got_nowhere_in_its_time_does_not_go_back_to_the_queue(
     assert not (one.folder(0) / JOURNAL).exists()
 
 
-def test_a_process_that_is_not_the_first_of_several_records_nothing(
-    one: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_not_the_first_of_several_records_nothing(one: Prepared) -> None:
     session, job = execution_job.find_job(one.plan, 0)
     started = JobStarted(job, "", 1, 1, 1, 1, 1, 0.1, 8, 0, "f1_macro", "cpu", "float32", 1)
-    monkeypatch.setenv("RANK", "1")
-    assert not execution_job.is_first_process()
-    session.record(started)
+    session.record(started)  # it has no claim
     assert not one.folder(0).exists()
 
 
-def test_several_processes_are_started_with_the_words_of_the_job(
-    one: Prepared, monkeypatch: pytest.MonkeyPatch
+def test_several_processes_train_a_job_together(
+    here: Path, tweets: Path, tiny_bert: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    started: list[list[str]] = []
-
-    def become(file: str, words: list[str]) -> NoReturn:
-        assert file == words[0]
-        started.append(words)
-        raise SystemExit
-
-    monkeypatch.setattr(os, "execvp", become)
-    monkeypatch.setattr("llm_tool.execution.launch.launcher", lambda _: ["launch", "-n2"])
-    with pytest.raises(SystemExit):
-        one.run(0)
-    assert started == [["launch", "-n2", *job_command(one.session, "j0001")]]
-    assert not one.folder(0).exists()
-
-    monkeypatch.setenv("RANK", "0")
-    assert one.run(0) == [0]
-    assert len(started) == 1
+    own = prepared(settings(tweets, tiny_bert, processes=2, threads=2, epochs=1))
+    assert own.run(0) == [0]
+    assert kinds(own) == [JobStarted, EpochEnded, JobEnded]
+    assert capfd.readouterr().err.count("epoch 1 ") == 1
+    assert not (own.folder(0) / "attempt.json").exists()
 
 
 def test_the_folder_of_the_run_must_be_on_the_node(one: Prepared) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -284,40 +281,9 @@ def test_the_first_signal_counts_and_none_after_the_block() -> None:
     assert not pause_asked()
 
 
-_PROGRAM = """
-import sys
-from pathlib import Path
-from llm_tool.stopping import Paused, pause_on, pause_signal
-from llm_tool.logs import Session
-from tests.test_bert_base import Trainer
+def test_a_run_that_pauses_is_interrupted(trainer: Trainer) -> None:
+    attempts = Attempts(trainer, {"epochs": 1})
+    pausing(attempts, "paused", at_batch(1))
 
-trainer = Trainer(Path(sys.argv[1]), Path(sys.argv[2]))
-session = Session(trainer.folder / "logs", "20260101_000000")
-entered = session.rerun(0) if session.folder.exists() else session.run([trainer.job()], {}, {})
-show = lambda event: print(event.event, flush=True)
-try:
-    with pause_on("SIGUSR1"), entered as (job,):
-        trainer.train(job=job, session=session, on_event=show, epochs=int(sys.argv[3]))
-except Paused:
-    sys.exit(f"paused by {pause_signal()}")
-"""
-
-
-def test_a_signal_from_outside_pauses_a_process(tiny_bert: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _PROGRAM, str(tiny_bert), str(tmp_path), "100000"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch_ended"):
-            process.send_signal(signal.SIGUSR1)
-            break
-    out, err = process.communicate(timeout=60)
-
-    assert err.strip().endswith("paused by SIGUSR1")
-    assert "job_ended" not in out
-    assert next(tmp_path.glob("logs/*/*/runs/*/checkpoint/checkpoint.json"))
-    status = json.loads(next(tmp_path.glob("logs/*/session.json")).read_text())["status"]
-    assert status == "interrupted"
+    facts = json.loads(next(trainer.folder.glob("logs/*/session.json")).read_text("utf-8"))
+    assert facts["status"] == "interrupted"

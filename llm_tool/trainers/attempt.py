@@ -11,7 +11,7 @@ from llm_tool.config import Precision, TrainingSettings
 from llm_tool.data.tokens import JobData, Tokenizer
 from llm_tool.events import EpochEnded, JobRetried, Observer, Phase
 from llm_tool.plan import Job
-from llm_tool.stopping import Paused, finishing, pause_asked
+from llm_tool.stopping import Paused, finishing
 from llm_tool.trainers.checkpoint import Best, Checkpoint, Progress, weights_of
 from llm_tool.trainers.device import TOKEN_BUDGET
 from llm_tool.trainers.forward import predict_logits
@@ -25,6 +25,7 @@ from llm_tool.trainers.scoring import (
     job_started,
 )
 from llm_tool.trainers.steps import Steps, make_steps
+from llm_tool.trainers.team import Team
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Attempt:
     emit: Observer
     checkpoint: Checkpoint
     recorded: int = 0
+    team: Team = field(default_factory=Team.alone)
     progress: Progress = field(init=False)
     _started: float = field(init=False)
 
@@ -122,7 +124,7 @@ class Attempt:
             Paused: That was asked for meanwhile.
         """
         progress, validation = self.progress, self.data.validation
-        logits = predict_logits(self.model, self.tokenizer, validation)
+        logits = predict_logits(self.model, self.tokenizer, validation, self.team)
         champion = progress.best.epoch if progress.best else None
         ended = epoch_ended(
             self.job, epoch, course.phase, one_pass, logits, validation, self.settings, champion
@@ -132,12 +134,13 @@ class Attempt:
         progress.told.append(ended)
         progress.tokens += one_pass.tokens
         progress.seconds += one_pass.seconds
-        pausing = pause_asked()
+        pausing = self.team.pauses()
         with finishing():
             if pausing or self.checkpoint.is_due(self.model):
                 self._keep(None if self.is_over(course) else steps.optimizer)
             self.emit(ended)
         if pausing:
+            self.team.wait()  # for the one that writes
             raise Paused
 
     def keep_pause(self, steps: Steps) -> None:
@@ -153,6 +156,7 @@ class Attempt:
         check_finite(weights, f"epoch {begun.epoch}, weights after batch {begun.batches}")
         with finishing():
             self._keep(steps.optimizer)
+        self.team.wait()
 
     def _keep(self, optimizer: torch.optim.Optimizer | None) -> None:
         self.stop_clock()

@@ -29,6 +29,7 @@ from llm_tool.errors import StudioError
 from llm_tool.events import (
     BatchEnded,
     EpochEnded,
+    Event,
     JobEnded,
     JobRetried,
     Observer,
@@ -39,7 +40,7 @@ from llm_tool.logs.session import Session
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job
-from llm_tool.stopping import Paused, finishing, pause_asked
+from llm_tool.stopping import Paused, finishing
 from llm_tool.trainers import saving
 from llm_tool.trainers.attempt import Attempt
 from llm_tool.trainers.checkpoint import (
@@ -51,7 +52,7 @@ from llm_tool.trainers.checkpoint import (
     fingerprint,
     weights_of,
 )
-from llm_tool.trainers.device import place, with_less_memory
+from llm_tool.trainers.device import place
 from llm_tool.trainers.forward import outputs_of, predict_logits, sum_losses, to_tensor
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
@@ -71,6 +72,7 @@ from llm_tool.trainers.scoring import (
     with_cost,
 )
 from llm_tool.trainers.steps import Steps
+from llm_tool.trainers.team import Team
 
 
 def run_training(
@@ -114,21 +116,29 @@ def run_training(
     if not len(data.train) or not len(data.validation):
         raise StudioError(f"{job.title} has no rows to train on or to validate with.")
     settings = (settings or TrainingSettings()).resolved(len(data.train), model.config.hidden_size)
-    session = session or Session(logs_dir, session_id)
+    session, team = session or Session(logs_dir, session_id), Team.here()
     emit = in_order(session.record, shielded(on_event or PlainSummary()))
-    alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
-    with alone as (job,):
-        with finishing():
-            saving.save_split(session, job, data.train, data.validation, data.test)
+    named = job.id or not team.is_first
+    alone = nullcontext((job,)) if named else session.run([job], settings.model_dump(), {})
+    with alone as (own,):
+        job, folder = team.first_says(lambda: (own, session.run_folder(own)))
+        if team.is_first:
+            with finishing():
+                saving.save_split(session, job, data.train, data.validation, data.test)
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         mark = fingerprint(job, settings, {part: own.rows for part, own in parts.items()})
-        checkpoint = Checkpoint(session.run_folder(job) / CHECKPOINT, mark, session.check_own)
-        recorded = min(len(one.epochs) if one else 0 for one in session.records(job))
-        attempt = Attempt(model, tokenizer, data, job, settings, emit, checkpoint, recorded)
+        checkpoint = Checkpoint(folder / CHECKPOINT, mark, team, session.check_own)
+        recorded = team.first_says(
+            lambda: min(len(one.epochs) if one else 0 for one in session.records(job))
+        )
+        tell = emit if team.is_first else _silent
+        attempt = Attempt(model, tokenizer, data, job, settings, tell, checkpoint, recorded, team)
         best = _Training(attempt).run()
         progress = attempt.progress
         # Touched once, and only now: what was chosen before was chosen on validation.
-        test = (predict_logits(model, tokenizer, data.test), data.test) if len(data.test) else None
+        test = None
+        if len(data.test):
+            test = predict_logits(model, tokenizer, data.test, team), data.test
         validation = best.logits, data.validation
         result = job_ended(job, best.epoch, validation, test)
         result = with_cost(
@@ -138,15 +148,23 @@ def run_training(
             tokens_per_second=progress.tokens / progress.seconds,
         )
         settings = settings.model_copy(update={"precision": progress.precision})
-        with finishing():
-            session.check_own()
-            saving.save_predictions(session, result, validation, test)
-            result = saving.save_model(
-                model, tokenizer, result, data, settings, session, models_dir
-            )
-            emit(result)
-            checkpoint.remove()
-    return result
+
+        def save() -> JobEnded:
+            with finishing():
+                session.check_own()
+                saving.save_predictions(session, result, validation, test)
+                saved = saving.save_model(
+                    model, tokenizer, result, data, settings, session, models_dir
+                )
+                emit(saved)
+                checkpoint.remove()
+            return saved
+
+        return team.first_says(save)
+
+
+def _silent(_: Event) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -159,7 +177,9 @@ class _Training:
     def run(self) -> Best:
         """Train from the start, or from where an earlier attempt left off."""
         attempt, model = self.attempt, self.attempt.model
-        progress = attempt.begin(place(model, attempt.settings)[1])
+        team = attempt.team
+        progress = attempt.begin(place(model, attempt.settings, team.device, team.beside)[1])
+        team.start_alike(model)
         if progress.precision != "float32" and not progress.epochs:
             self._initial = weights_of(model)
         try:
@@ -191,7 +211,7 @@ class _Training:
             try:
                 for epoch, one_pass in train_epochs(
                     model, attempt.tokenizer, attempt.data.train, course, attempt.settings,
-                    attempt.job, attempt.emit, steps=steps, progress=progress,
+                    attempt.job, attempt.emit, steps=steps, progress=progress, team=attempt.team,
                 ):  # fmt: skip
                     attempt.epoch_ended(course, epoch, one_pass, steps)
                     if attempt.is_over(course):
@@ -245,6 +265,7 @@ def train_epochs(
     *,
     steps: Steps,
     progress: Progress,
+    team: Team | None = None,
 ) -> Iterator[tuple[int, Pass]]:
     """Train what is left of a course epoch by epoch; yield each one's number and what it gave.
 
@@ -254,11 +275,12 @@ def train_epochs(
     out, the batch is done again in smaller pieces.
 
     Batches of an epoch that was begun are not done again. ``progress.begun`` says where it is.
+    Of every batch, each process of a team takes a share.
 
     Raises:
         Paused: That was asked for during a batch.
     """
-    lengths, windows = train.lengths, train.windows
+    lengths, windows, team = train.lengths, train.windows, team or Team.alone()
     done = sum(epoch.training_phase == course.phase for epoch in progress.epochs)
 
     for epoch in range(course.first_epoch + done, course.last_epoch + 1):
@@ -273,16 +295,20 @@ def train_epochs(
                 continue
             batch = rows[drawn]
             # 1. forward and backward, piece by piece
+            texts = windows.of(batch)
+            pieces = team.share(texts, windows.lengths)
             gradients = partial(
-                _gradients, model, tokenizer, train, course, batch, progress.precision
+                _gradients, model, tokenizer, train, course, batch, pieces, progress.precision
             )
-            before, longest = progress.token_budget, int(windows.lengths[windows.of(batch)].max())
-            own, progress.token_budget = with_less_memory(before, longest, gradients)
+            before, longest = progress.token_budget, int(windows.lengths[texts].max())
+            team.seed(job.seed, epoch, number)
+            own, progress.token_budget = team.summed(before, longest, gradients, losses.shape)
             losses += own
             check_finite(losses.sum(), f"epoch {epoch}, batch {number}")
             if progress.token_budget < before:
                 emit(_less_memory(job, progress.token_budget, settings.batch_size or 1))
             # 2. one step
+            team.sum_gradients(model)
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             learning_rate = steps.learning_rate
             steps.optimizer.step()
@@ -297,7 +323,7 @@ def train_epochs(
             progress.begun = begun
             last = course.last_epoch
             emit(BatchEnded(job, epoch, last, number, steps.per_epoch, tokens, seconds))
-            if pause_asked():
+            if team.pauses():
                 raise Paused
         mean = np.array(begun.losses) / course.weights[rows].sum(axis=0)
         progress.begun = None
@@ -310,10 +336,11 @@ def _gradients(
     train: Examples,
     course: Course,
     batch: NDArray[np.int64],
+    share: NDArray[np.int64],
     precision: Precision,
     token_budget: int,
 ) -> NDArray[np.float64]:
-    """Leave a batch's gradients in the model; return the sum of its rows' losses, shape (outputs,).
+    """Leave gradients of a batch in the model; return the sum of the losses, shape (outputs,).
 
     Args:
         model: The model, in training mode.
@@ -321,6 +348,7 @@ def _gradients(
         train: The training rows.
         course: What each row weighs.
         batch: Positions of the batch's rows.
+        share: Positions of those of its windows that this process takes.
         precision: Arithmetic of the forward pass.
         token_budget: Most padded tokens that go through the model at once.
     """
@@ -328,7 +356,7 @@ def _gradients(
     model.zero_grad()
     batch_weight = to_tensor(course.weight_of(batch), next(model.parameters()).device)
     losses = np.zeros(outputs_of(train))
-    for piece in micro_batches(windows.of(batch), windows.lengths, token_budget):
+    for piece in micro_batches(share, windows.lengths, token_budget):
         loss = sum_losses(model, tokenizer, train, course.weights, piece, precision)
         (loss / batch_weight).mean().backward()
         losses += loss.detach().cpu().numpy()

@@ -29,6 +29,7 @@ from llm_tool.plan import Job
 from llm_tool.text import visible
 from llm_tool.trainers.device import random_state, set_random_state
 from llm_tool.trainers.pretrained import Model
+from llm_tool.trainers.team import Team
 
 CHECKPOINT = "checkpoint"  # the folder of its files, in that of the job's logs
 _INDEX = "checkpoint.json"
@@ -100,15 +101,21 @@ class Checkpoint:
     """The checkpoint of one job in its run folder."""
 
     def __init__(
-        self, folder: Path, fingerprint: str, check: Callable[[], None] | None = None
+        self,
+        folder: Path,
+        fingerprint: str,
+        team: Team | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """Use a folder for a job.
 
         Args:
             folder: Where the files are; made when the first epoch is saved.
             fingerprint: What the job is made of; a checkpoint of another one is refused.
+            team: The processes that train it; the first one writes.
             check: Asked before each write; raises where this process is not to write any more.
         """
+        self._team = team or Team.alone()
         self._folder = folder
         self._fingerprint = fingerprint
         self._check = check or (lambda: None)
@@ -137,6 +144,8 @@ class Checkpoint:
         Raises:
             DiskError: The folder cannot be written.
         """
+        if not self._team.is_first:
+            return
         self._check()
         names: dict[str, str] = {}
         with disk_errors(self._folder, "Saving the checkpoint"):
@@ -243,6 +252,10 @@ class Checkpoint:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _index(self) -> dict[str, Any] | None:
+        """Return what the first process finds: on a network's disk, others can be behind."""
+        return self._team.first_says(self._read_index)
+
+    def _read_index(self) -> dict[str, Any] | None:
         path = self._folder / _INDEX
         with disk_errors(path, "Reading the checkpoint"):
             try:
