@@ -279,6 +279,22 @@ def test_of_two_attempts_only_the_later_one_writes(one: Prepared) -> None:
     assert not (one.folder(0) / "checkpoint").exists()
 
 
+def test_a_job_that_another_attempt_ended_just_now_is_left_alone(
+    one: Prepared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert one.run(0) == [0]
+    before = events(one)
+    capsys.readouterr()
+    answers = iter([False, True])
+    monkeypatch.setattr(execution_job, "is_over", lambda *_: next(answers))
+
+    assert one.run(0) == [0]
+
+    assert capsys.readouterr().err == "Another process trains j0001 now, or has; this one ends.\n"
+    assert events(one) == before
+    assert not (one.folder(0) / "attempt.json").exists()
+
+
 def test_an_attempt_replaced_in_its_last_epoch_saves_no_model(one: Prepared, here: Path) -> None:
     def take_away(event: Event) -> None:
         if isinstance(event, EpochEnded) and event.epoch == 2:

@@ -44,7 +44,7 @@ def run(
         _say(f"{own.id} is done already.")
         return
     from llm_tool.config import make_config
-    from llm_tool.execution.launch import PAUSES, is_launched, launcher, leave, run_together
+    from llm_tool.execution.launch import PAUSES, is_launched, launcher, run_together
     from llm_tool.execution.prepared import job_command
 
     folder, manifest = prepared_for(session, own)
@@ -53,21 +53,24 @@ def run(
     if not is_launched() and launcher(config):
         raise typer.Exit(run_together(job_command(session, own.id), config))
     with pause_on(*PAUSES):  # before the libraries are loaded, which takes seconds
-        raise typer.Exit(leave(_train(session, own, folder, manifest)))
+        raise typer.Exit(_train(session, own, folder, manifest))
 
 
 def _train(session: JobSession, own: Job, folder: PreparedFolder, manifest: Manifest) -> int:
-    """Train a job in this process, alone or with others; return the exit code of the job."""
+    """Train a job in this process, alone or with others; return the exit code of the process."""
     from llm_tool.execution.job import train_prepared
+    from llm_tool.execution.launch import is_launched, leave
     from llm_tool.logs.summary import PlainSummary
 
     end = train_prepared(session, own, folder, manifest, PlainSummary())
     if end in ("paused", "paused at once"):
         _paused(own, got_further=end == "paused")
-        return PAUSED
+        return leave(PAUSED)
     if end == "replaced":
-        _say(f"{own.id} is trained by another process now; this one ends.")
-    return SOME_FAILED if end == "failed" else 0
+        _say(f"Another process trains {own.id} now, or has; this one ends.")
+        # The others wait for this one: to its launcher, not to anyone else, that is a failure.
+        return leave(0) or (SOME_FAILED if is_launched() else 0)
+    return leave(SOME_FAILED if end == "failed" else 0)
 
 
 def _go_to(session: JobSession, own: Job) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import JobFailed, Observer
-from llm_tool.execution.launch import is_first
+from llm_tool.execution.launch import is_first, is_launched
 from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.logs.facts import JOBS
 from llm_tool.logs.job_session import JobSession
@@ -125,7 +125,8 @@ def train_prepared(
         if is_first():
             session.claim = Claim(session.run_folder(job))
             if is_over(session, job):  # by another attempt, since it was last asked
-                return "done"
+                session.claim.release()
+                return "replaced"
         before = _how_far(session, job)
         try:
             result = _train(session, job, folder, manifest, show)
@@ -159,7 +160,7 @@ def _train(
         every = [row for rows in parts.named().values() for row in rows]
         rows = folder.rows_of(manifest, every, {task.label_key for task in job.tasks})
         encoder = _encoder(folder, manifest, job, every, config)
-        if pause_asked():  # while the libraries were loaded
+        if pause_asked() and not is_launched():  # several processes agree on a pause later
             raise Paused
         return train_job(job, parts, rows, encoder, config, session, show)
     except DiskError:
