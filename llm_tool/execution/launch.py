@@ -182,10 +182,14 @@ def _wait(process: subprocess.Popen[bytes], many: int) -> int:
                     one.kill()
 
 
-def leave(code: int) -> int:
+def leave(code: int, *, all_end: bool = False) -> int:
     """Tell the parent the exit code of the job, if it is ours to tell; return this process's own.
 
     To pause is no failure of a process: the launcher would end the others at once.
+
+    Args:
+        code: The job's.
+        all_end: The launcher is to end the others, which do not know that there is nothing to do.
     """
     if not is_launched():
         return code
@@ -194,4 +198,4 @@ def leave(code: int) -> int:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if is_first():
         Path(os.environ[_CODE]).write_text(str(code), "utf-8")
-    return 0 if code == PAUSED else code
+    return 1 if all_end else 0 if code == PAUSED else code

@@ -236,6 +236,9 @@ class Session:
                 remedy="Bring it back (a disk that is not mounted?).",
             )
 
+    def check_own(self) -> None:
+        """Make sure that it is this process that is to write; see ``JobSession``."""
+
     def _read(self) -> dict[str, Any]:
         if (self.folder / SESSION).exists():
             return read_facts(self.folder)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,17 +100,25 @@ class Progress:
 class Checkpoint:
     """The checkpoint of one job in its run folder."""
 
-    def __init__(self, folder: Path, fingerprint: str, team: Team | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        check: Callable[[], None] | None = None,
+        team: Team | None = None,
+    ) -> None:
         """Use a folder for a job.
 
         Args:
             folder: Where the files are; made when the first epoch is saved.
             fingerprint: What the job is made of; a checkpoint of another one is refused.
+            check: Asked before each write; raises where this process is not to write any more.
             team: The processes that train it; the first one writes.
         """
         self._team = team or Team.alone()
         self._folder = folder
         self._fingerprint = fingerprint
+        self._check = check or (lambda: None)
         self._since = time.perf_counter()
         self._best_kept: int | None = None  # the epoch whose weights its file holds
 
@@ -138,6 +146,7 @@ class Checkpoint:
         """
         if not self._team.is_first:
             return
+        self._check()
         names: dict[str, str] = {}
         with disk_errors(self._folder, "Saving the checkpoint"):
             self._folder.mkdir(exist_ok=True)
