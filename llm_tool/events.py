@@ -304,12 +304,16 @@ class JobEnded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """A job ended without a model: what went wrong, and what to do about it."""
+    """A job ended without a model: what went wrong, and what to do about it.
+
+    ``output`` are the last lines that a job on a cluster printed, where it could not say more.
+    """
 
     job: Job
     what: str
     where: str = ""
     remedy: str = ""
+    output: tuple[str, ...] = ()
     event: Literal["job_failed"] = "job_failed"
 
 

@@ -308,6 +308,10 @@ class Session:
                 if isinstance(own, JobStarted | EpochEnded | JobEnded):
                     self._csv(folder.parents[1]).update(own)
 
+    def count_failure(self) -> None:
+        """Count a job of the run as failed that another process recorded."""
+        self._failed += 1
+
     def _csv(self, folder: Path) -> CategoryCsv:
         return self._categories.setdefault(folder, CategoryCsv(folder))
 
