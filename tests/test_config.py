@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tool.config import FLAGS, RunConfig, TrainingSettings, make_config
+from llm_tool.command_words import FLAGS
+from llm_tool.config import RunConfig, TrainingSettings, make_config
 from llm_tool.config_files import parse_assignment, read_config, write_config
 from llm_tool.errors import StudioError, nearest
 from llm_tool.modes import MODES
