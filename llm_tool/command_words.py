@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llm_tool.yaml_text import as_value
+
 # Settings that have a flag of their own, as a command names them; all others go through --set.
 FLAGS = {
     "text_column": "-t",
@@ -48,14 +50,14 @@ def setting_words(name: str, value: object) -> list[str]:
     """Return the words of a command that give a setting this value; a list's flag is repeated."""
     if name == "seeds" and isinstance(value, tuple):
         value = ",".join(map(str, value))
+    if name not in FLAGS:  # one word, for a second --set of the same key would replace the first
+        return ["--set", f"{name}={as_value(value)}"]
     values = value if isinstance(value, tuple) else (value,)
     return [word for one in values for word in _flag(name, one)]
 
 
 def _flag(name: str, value: object) -> list[str]:
-    flag = FLAGS.get(name)
-    if flag is None:
-        return ["--set", f"{name}={value}"]
+    flag = FLAGS[name]
     if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-")]
     # `-t=x` and `--flag=x` keep a value that starts with a dash from being read as a flag.

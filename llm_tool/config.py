@@ -239,9 +239,7 @@ class RunConfig(SlurmSettings, TrainingSettings):
         None, description="Add to this session. Default: a new one, named by date and time."
     )
 
-    @field_validator(
-        "label", "model", "multi_class", "one_vs_all", "tracker", "slurm_setup", mode="before"
-    )
+    @field_validator("label", "model", "multi_class", "one_vs_all", "tracker", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
