@@ -307,6 +307,13 @@ class RunConfig(SlurmSettings, TrainingSettings):
         """Whether weak classes are worked on after training."""
         return self.mode == "reinforced" if self.reinforced is None else self.reinforced
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The settings that were given and do nothing, for jobs are trained elsewhere."""
+        if self.executor == "local":
+            return self.slurm_given
+        return ("workers",) if self.workers else ()
+
     def command(self) -> list[str]:
         """Return the words of the command line that does the same without questions."""
         # A file name that starts with a dash would be read as a flag.

@@ -48,6 +48,8 @@ def share_out(config: RunConfig, plan: Plan) -> RunConfig:
         config: The settings.
         plan: The jobs and their rows.
     """
+    if config.executor == "slurm":  # the cluster decides
+        return config
     jobs = len(plan.jobs)
     workers = config.workers or (_default_workers(config, plan) if _is_worth(config, plan) else 1)
     workers = max(1, min(workers, jobs))
