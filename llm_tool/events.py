@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
 Phase = Literal["normal", "reinforced"]
-Status = Literal["done", "failed", "interrupted"]
+Status = Literal["done", "failed", "interrupted", "detached"]
 
 
 class _NullIsNan:
@@ -320,6 +320,8 @@ class JobFailed:
 @dataclass(frozen=True)
 class RunEnded:
     """A run is over. ``status`` says how: every job done, some failed, or stopped before its end.
+
+    ``detached``: nobody follows it any more, while its jobs go on on a cluster.
 
     ``jobs`` is how many were planned, ``done`` and ``failed`` how many of them came to an end;
     ``resume`` is the command that trains what is not done, empty when all is.

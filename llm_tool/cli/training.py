@@ -142,7 +142,9 @@ def train(
     if mode not in MODES:
         raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, MODES))
     layers = _layers(config, assignments)
-    layers |= _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
+    asked = _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
+    layers |= asked
+    _refuse_idle(layers, {*asked, *_layers(None, assignments)})
     run(layers, dry_run, as_json, save_config)
 
 
@@ -201,6 +203,26 @@ def _layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any
     for assignment in assignments or ():
         layers |= parse_assignment(assignment)
     return layers
+
+
+def _refuse_idle(settings: dict[str, Any], typed: set[str]) -> None:
+    """Refuse what was typed and would do nothing; in a file it may be meant for another machine.
+
+    Raises:
+        StudioError: A setting of a cluster without one, or of this machine with one.
+    """
+    from llm_tool.config import make_config
+
+    for name in make_config(settings).idle:
+        if name in typed and name == "workers":
+            raise StudioError(
+                "--workers is for jobs on this machine.",
+                remedy="How many run at the same time on a cluster: --set slurm_parallel=N.",
+            )
+        if name in typed:
+            raise StudioError(
+                f"{name} is for jobs on a cluster.", remedy="Add --executor slurm to train on one."
+            )
 
 
 def _given(parameters: dict[str, Any], others: set[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
+from llm_tool.stopping import Detached
 from llm_tool.trainers.checkpoint import CHECKPOINT
 from llm_tool.trainers.scoring import recorded_result
 
@@ -60,6 +61,7 @@ def run_plan(
             Failures of single jobs are events.
         StoppedError: It cannot be written any more; the run can be resumed.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
+        Detached: Nobody follows the run any more; its jobs go on on a cluster.
     """
     config = share_out(config, plan)
     about = {"name": dataset.name, "sha256": dataset.sha256}
@@ -123,6 +125,9 @@ class _Run:
         except KeyboardInterrupt:
             status = "interrupted"
             raise
+        except Detached:
+            status = "detached"
+            raise
         finally:
             seconds = time.perf_counter() - started
             resume = "" if status == "done" else self.session.resume_command
@@ -143,11 +148,17 @@ class _Run:
         results = _results(trainings, self.dataset, self.config, self.session, self.show)
         with closing(results):
             for result in results:
-                if isinstance(result, JobEnded):
-                    self.done.append(result)
-                else:
-                    self.failed.append(result)
-                    in_order(self.session.record, self.show)(result)
+                try:
+                    self._keep(result)
+                except (KeyboardInterrupt, Detached) as asked:
+                    results.throw(asked)  # or it would be closed, and not know why
+
+    def _keep(self, result: JobEnded | JobFailed) -> None:
+        if isinstance(result, JobEnded):
+            self.done.append(result)
+        else:
+            self.failed.append(result)
+            in_order(self.session.record, self.show)(result)
 
 
 def _results(

@@ -31,9 +31,16 @@ from llm_tool.logs.categories import assign_folders, folders_of
 from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, read_facts, versions
 from llm_tool.logs.files import disk_errors, replacing
 from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
-from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
+from llm_tool.logs.presence import (
+    heartbeat,
+    is_on_cluster,
+    is_over,
+    own_process,
+    status_of,
+    whole_status,
+)
 from llm_tool.plan import Account, Job, Task
-from llm_tool.stopping import finishing
+from llm_tool.stopping import Detached, finishing
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -196,9 +203,8 @@ class Session:
             with heartbeat(lambda: self._note(number, heartbeat=time.time())):
                 yield
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
             with suppress(DiskError):  # what ended the run matters more
-                self._end(number, "interrupted" if stopped else "failed")
+                self._end(number, _broken_off(error))
             raise
         else:
             self._end(number, "failed" if self._failed else "done")
@@ -206,7 +212,7 @@ class Session:
             is_over(process)
 
     def _end(self, number: int, status: Status) -> None:
-        self._note(number, status=status, ended=timestamp())
+        self._note(number, status=status, ended=None if status == "detached" else timestamp())
 
     def _note(self, number: int, **facts: object) -> None:
         """Enter facts of a run into session.json."""
@@ -253,7 +259,8 @@ class Session:
 
     def _write(self, facts: dict[str, Any]) -> None:
         status = whole_status(facts["runs"])
-        ended = None if status == "running" else max(run["ended"] or "" for run in facts["runs"])
+        ends = [run["ended"] or "" for run in facts["runs"]]
+        ended = None if status in ("running", "detached") else max(ends)
         facts |= {"status": status, "ended": ended}
         with replacing(self.folder / SESSION) as file:
             json.dump(facts, file, indent=2)
@@ -341,11 +348,25 @@ class Session:
         return changed
 
     def _clean(self, facts: Mapping[str, Any]) -> None:
-        """Take away what a killed process had not finished writing, unless one is at it."""
-        if whole_status(facts["runs"]) == "running":
+        """Take away what a killed process had not finished writing, unless one is at it.
+
+        Jobs of a run on a cluster may be, whoever follows them, until all of them are done.
+        """
+        runs = facts["runs"]
+        if any(is_on_cluster(run) and run["status"] != "done" for run in runs):
+            return
+        if whole_status(runs) == "running":
             return
         for path in self.folder.rglob(".*.tmp"):
             path.unlink()
+
+
+def _broken_off(error: BaseException) -> Status:
+    """Return how a run stands that did not come to its end."""
+    if isinstance(error, Detached):
+        return "detached"
+    stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
+    return "interrupted" if stopped else "failed"
 
 
 def _running(process: Mapping[str, Any]) -> dict[str, Any]:
