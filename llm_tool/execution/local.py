@@ -24,7 +24,6 @@ from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
 from llm_tool.stopping import Detached
 from llm_tool.trainers.checkpoint import CHECKPOINT
-from llm_tool.trainers.scoring import recorded_result
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,9 @@ def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:
     """Return the results of the jobs that are finished already."""
     done = []
     for job in jobs:
-        own = [record.ended for record in session.records(job) if record and record.ended]
-        if len(own) == len(job.tasks):
-            done.append(recorded_result(job, own))
+        result = session.result(job)
+        if result is not None:
+            done.append(result)
             # A kill can come between the last record and this.
             shutil.rmtree(session.run_folder(job) / CHECKPOINT, ignore_errors=True)
     return done
