@@ -133,3 +133,51 @@ def finishing() -> Iterator[None]:
         _requests.writing -= 1
     if _requests.asked > asked and not _requests.writing:
         raise _requests.raises or KeyboardInterrupt
+
+
+class Paused(BaseException):
+    """A training was asked to pause, has left a checkpoint, and is to go on another time."""
+
+
+@dataclass
+class _Pause:
+    asked_by: str = ""
+
+    def ask(self, number: int, _: object) -> None:
+        self.asked_by = signal.Signals(number).name
+
+
+_pause = _Pause()
+
+
+@contextmanager
+def pause_on(*names: str) -> Iterator[None]:
+    """Let signals ask for a pause, which whoever trains looks for with ``pause_asked``.
+
+    Outside of the main thread nothing changes, for Python handles signals there only.
+
+    Args:
+        names: Names of the signals; those that the system does not have are left out.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    _pause.asked_by = ""
+    before = {number: signal.signal(number, _pause.ask) for number in known}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _pause.asked_by = ""
+
+
+def pause_asked() -> bool:
+    """Tell whether a signal has asked for a pause."""
+    return bool(_pause.asked_by)
+
+
+def pause_signal() -> str:
+    """Return the name of the signal that last asked for a pause; empty where none did."""
+    return _pause.asked_by

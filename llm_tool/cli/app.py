@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.cli import training
+from llm_tool.cli import job, training
 from llm_tool.cli.compare import compare
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
@@ -29,7 +29,7 @@ _WHOLE = "No file is left half written."
 # What remains of a command that was stopped; of the others there was nothing to keep.
 _KEPT = {
     "studio": "What was recorded is kept.",
-    **dict.fromkeys(("demo", "train", "resume"), _TRAINED),
+    **dict.fromkeys(("demo", "train", "resume", "job"), _TRAINED),
     "predict": "The same command goes on with the rows that are finished.",
     **dict.fromkeys(("check", "report", "label-errors"), _WHOLE),
 }
@@ -158,6 +158,7 @@ def resume(
         raise typer.Exit(SOME_FAILED)
 
 
+app.add_typer(job.app, name="job")
 app.command()(sessions)
 app.command(short_help="Compare models: who is better, and how sure that is.")(compare)
 app.command()(predict)

@@ -122,7 +122,7 @@ def run_training(
             saving.save_split(session, job, data.train, data.validation, data.test)
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         mark = fingerprint(job, settings, {part: own.rows for part, own in parts.items()})
-        checkpoint = Checkpoint(session.run_folder(job) / CHECKPOINT, mark)
+        checkpoint = Checkpoint(session.run_folder(job) / CHECKPOINT, mark, session.check_there)
         training = _Training(model, tokenizer, data, job, settings, emit, checkpoint)
         best = training.run(recorded=_epochs_recorded(session, job))
         progress = training.progress
@@ -138,6 +138,7 @@ def run_training(
         )
         settings = settings.model_copy(update={"precision": progress.precision})
         with finishing():
+            session.check_there()
             saving.save_predictions(session, result, validation, test)
             result = saving.save_model(
                 model, tokenizer, result, data, settings, session, models_dir

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,19 @@ class Progress:
 class Checkpoint:
     """The checkpoint of one job in its run folder."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(
+        self, folder: Path, fingerprint: str, check: Callable[[], None] | None = None
+    ) -> None:
         """Use a folder for a job.
 
         Args:
             folder: Where the files are; made when the first epoch is saved.
             fingerprint: What the job is made of; a checkpoint of another one is refused.
+            check: Asked before each write; raises where this process is not to write any more.
         """
         self._folder = folder
         self._fingerprint = fingerprint
+        self._check = check or (lambda: None)
         self._since = time.perf_counter()
 
     def is_due(self, model: Model) -> bool:
@@ -114,6 +118,7 @@ class Checkpoint:
         Raises:
             DiskError: The folder cannot be written.
         """
+        self._check()
         last, best = progress.epochs[-1].epoch, progress.best
         if best is None:
             raise ValueError("a full epoch without a best one")
