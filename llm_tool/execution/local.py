@@ -1,4 +1,4 @@
-"""Run a plan on this machine; a job that fails does not stop the others."""
+"""Run a plan, here or on a cluster; a job that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -56,9 +56,10 @@ def run_plan(
         resume: Go on with this run of the session instead of a new one; the plan must be its own.
 
     Raises:
-        StudioError: The logs folder cannot be written, or there is not enough space for the run.
-            Failures of single jobs are events.
-        StoppedError: It cannot be written any more; the run can be resumed.
+        StudioError: The logs folder cannot be written, there is not enough space for the run, or a
+            cluster refuses it. Failures of single jobs are events.
+        StoppedError: It cannot be written any more, or the user has to submit jobs; the run can be
+            resumed.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
         Detached: Nobody follows the run any more; its jobs go on on a cluster.
     """
@@ -121,7 +122,7 @@ class _Run:
                 where=error.where,
                 remedy=f"{error.remedy} Then go on: {self.session.resume_command}",
             ) from error
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StoppedError):
             status = "interrupted"
             raise
         except Detached:
@@ -155,8 +156,9 @@ class _Run:
     def _keep(self, result: JobEnded | JobFailed) -> None:
         if isinstance(result, JobEnded):
             self.done.append(result)
-        else:
-            self.failed.append(result)
+            return
+        self.failed.append(result)
+        if self.config.executor == "local":  # on a cluster jobs record themselves how they failed
             in_order(self.session.record, self.show)(result)
 
 
@@ -168,6 +170,11 @@ def _results(
     show: Observer,
 ) -> Generator[JobEnded | JobFailed]:
     """Yield the result of each job when it is there; closed, it ends what it began."""
+    if config.executor == "slurm":
+        from llm_tool.execution.remote import train_on_cluster
+
+        yield from train_on_cluster(trainings, dataset, config, session, show)
+        return
     if config.workers and config.workers > 1:
         yield from train_in_workers(trainings, dataset, config, session, show)
         return

@@ -19,11 +19,7 @@ OUTPUT = "%A_%a_0_log.out"  # as submitit names it
 
 
 def options(config: RunConfig) -> dict[str, Any]:
-    """Return what a job asks of the cluster, as submitit and sbatch both name it.
-
-    Raises:
-        StudioError: A value cannot be written into a script.
-    """
+    """Return what a job asks of the cluster, as submitit and sbatch both name it."""
     asked = {
         "partition": config.slurm_partition,
         "account": config.slurm_account,
@@ -35,11 +31,6 @@ def options(config: RunConfig) -> dict[str, Any]:
         "nodes": config.slurm_nodes,
         "ntasks_per_node": 1,  # which starts its own processes, where there are several
     }
-    for name, value in asked.items():
-        if isinstance(value, str) and not value.isprintable():
-            raise StudioError(
-                f"slurm_{name}: '{visible(value)}' cannot be written into a script for SLURM."
-            )
     return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -82,9 +73,6 @@ def submitit_options(config: RunConfig, name: str, parallel: int) -> dict[str, A
         config: The settings, threads decided.
         name: The name of the submission.
         parallel: How many of its jobs run at the same time at most.
-
-    Raises:
-        StudioError: See ``options``.
     """
     defaults = {"time": None, "wckey": None}
     return {
@@ -119,7 +107,7 @@ def plain_script(
         folder: Where jobs print to.
 
     Raises:
-        StudioError: See ``options`` and ``check_folder``.
+        StudioError: See ``check_folder``.
     """
     check_folder(folder)
     check_folder(Path.cwd())
