@@ -38,7 +38,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=0
 MaxArraySize={largest_array}
-SlurmdTimeout=5
+SlurmdTimeout=2
 KillWait=15
 MinJobAge=300
 ReturnToService=2

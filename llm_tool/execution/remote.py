@@ -130,19 +130,20 @@ class _Owner:
         while self.open:
             answer = self.scheduler.look()
             places = places if answer is None else answer
-            yield from self._collect(places)
+            yield from self._collect(answer)
             if answer is not None:
                 yield from self._see_through(places)
             self._tell(answer, places)
             if self.open:
                 self.pause(min(_SLOWEST, _POLL + len(self.open) / _JOBS_A_SECOND))
 
-    def _collect(self, places: Mapping[str, Place]) -> Iterator[JobEnded | JobFailed]:
+    def _collect(self, answer: Mapping[str, Place] | None) -> Iterator[JobEnded | JobFailed]:
         """Show what came to the journals of jobs that are not waiting; yield their results.
 
         At first that is all that they say. A failure among it was that of an earlier attempt: the
         job is tried again, unless the user is the one to do that.
         """
+        places = answer or {}
         waiting = {job_id for job_id, place in places.items() if place.state == "queued"}
         jobs = [job for job in self.open.values() if self.is_first or job.id not in waiting]
         first, self.is_first = self.is_first, False
