@@ -126,7 +126,7 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
             words,
             env={**os.environ, _CODE: str(left)},
             start_new_session=True,  # what is sent to all of a terminal's processes stays here
-            preexec_fn=_for_the_launcher() if os.name == "posix" else None,
+            preexec_fn=first_steps(),
         )
         try:
             code = _wait(process, config.processes)
@@ -139,11 +139,13 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
         return PAUSED if pause_asked() else code
 
 
-def _for_the_launcher() -> Callable[[], None]:
-    """Return what the launcher does first: outlive a request to pause, and never its parent.
+def first_steps() -> Callable[[], None] | None:
+    """Return what a process does first that is to outlive a request to pause, never its parent.
 
     Where processes are at their beginning, they do not hear the signal either.
     """
+    if os.name == "nt":
+        return None
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
     def prepare() -> None:
