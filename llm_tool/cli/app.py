@@ -16,6 +16,7 @@ from llm_tool import __version__
 from llm_tool.cli import job, training
 from llm_tool.cli.compare import compare
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
+from llm_tool.cli.export import export
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.cli.label_errors import label_errors
 from llm_tool.cli.predict import predict
@@ -31,7 +32,7 @@ _KEPT = {
     "studio": "What was recorded is kept.",
     **dict.fromkeys(("demo", "train", "resume", "job"), _TRAINED),
     "predict": "The same command goes on with the rows that are finished.",
-    **dict.fromkeys(("check", "report", "label-errors"), _WHOLE),
+    **dict.fromkeys(("check", "export", "report", "label-errors"), _WHOLE),
 }
 
 
@@ -163,6 +164,7 @@ app.command()(sessions)
 app.command(short_help="Compare models: who is better, and how sure that is.")(compare)
 app.command()(predict)
 app.command(short_help="Report a session: tables, curves and methods.")(report)
+app.command(short_help="Write scripts for a SLURM cluster, to submit by hand.")(export)
 app.command(short_help="Find rows that are probably coded wrongly.")(label_errors)
 
 

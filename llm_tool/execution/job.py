@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import JobFailed, Observer
-from llm_tool.execution.launch import is_first, is_launched
+from llm_tool.execution.launch import is_launched
 from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.logs.facts import JOBS
 from llm_tool.logs.job_session import JobSession
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from llm_tool.events import JobEnded
     from llm_tool.execution.prepared_files import Manifest, PreparedFolder
 
+PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 _PATIENCE = 60  # seconds that the scheduler has for an answer
-End = Literal["done", "failed", "replaced", "paused", "paused at once"]
+End = Literal["done", "done before", "failed", "replaced", "paused", "paused at once"]
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ def train_prepared(
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is loaded, hereafter
     try:
-        if is_first():
+        if is_first_process():
             session.claim = Claim(session.run_folder(job))
             if is_over(session, job):  # by another attempt, since it was last asked
                 session.claim.release()
-                return "replaced"
+                return "done before"
         before = _how_far(session, job)
         try:
             result = _train(session, job, folder, manifest, show)
@@ -146,6 +147,11 @@ def train_prepared(
     return "done"
 
 
+def is_first_process() -> bool:
+    """Tell whether this process records: of several that train a job together, only the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _train(
     session: JobSession, job: Job, folder: PreparedFolder, manifest: Manifest, show: Observer
 ) -> JobEnded | JobFailed:
@@ -160,8 +166,8 @@ def _train(
         every = [row for rows in parts.named().values() for row in rows]
         rows = folder.rows_of(manifest, every, {task.label_key for task in job.tasks})
         encoder = _encoder(folder, manifest, job, every, config)
-        if pause_asked() and not is_launched():  # several processes agree on a pause later
-            raise Paused
+        if pause_asked() and not is_launched():  # while the libraries were loaded
+            raise Paused  # of several processes each would have to know that the others do
         return train_job(job, parts, rows, encoder, config, session, show)
     except DiskError:
         raise

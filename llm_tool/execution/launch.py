@@ -126,7 +126,7 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
             words,
             env={**os.environ, _CODE: str(left)},
             start_new_session=True,  # what is sent to all of a terminal's processes stays here
-            preexec_fn=_for_the_launcher() if os.name == "posix" else None,
+            preexec_fn=first_steps(),
         )
         try:
             code = _wait(process, config.processes)
@@ -139,11 +139,13 @@ def run_together(command: Sequence[str], config: RunConfig) -> int:
         return PAUSED if pause_asked() else code
 
 
-def _for_the_launcher() -> Callable[[], None]:
-    """Return what the launcher does first: outlive a request to pause, and never its parent.
+def first_steps() -> Callable[[], None] | None:
+    """Return what a process does first that is to outlive a request to pause, never its parent.
 
     Where processes are at their beginning, they do not hear the signal either.
     """
+    if os.name == "nt":
+        return None
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
     def prepare() -> None:
@@ -182,10 +184,14 @@ def _wait(process: subprocess.Popen[bytes], many: int) -> int:
                     one.kill()
 
 
-def leave(code: int) -> int:
+def leave(code: int, *, all_end: bool = False) -> int:
     """Tell the parent the exit code of the job, if it is ours to tell; return this process's own.
 
     To pause is no failure of a process: the launcher would end the others at once.
+
+    Args:
+        code: The job's.
+        all_end: The launcher is to end the others, which do not know that there is nothing to do.
     """
     if not is_launched():
         return code
@@ -194,4 +200,4 @@ def leave(code: int) -> int:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if is_first():
         Path(os.environ[_CODE]).write_text(str(code), "utf-8")
-    return 0 if code == PAUSED else code
+    return 1 if all_end else 0 if code == PAUSED else code

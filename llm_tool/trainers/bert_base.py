@@ -127,7 +127,7 @@ def run_training(
                 saving.save_split(session, job, data.train, data.validation, data.test)
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         mark = fingerprint(job, settings, {part: own.rows for part, own in parts.items()})
-        checkpoint = Checkpoint(folder / CHECKPOINT, mark, team, session.check_own)
+        checkpoint = Checkpoint(folder / CHECKPOINT, mark, session.check_own, team)
         recorded = team.first_says(
             lambda: min(len(one.epochs) if one else 0 for one in session.records(job))
         )

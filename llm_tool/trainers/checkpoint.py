@@ -104,16 +104,16 @@ class Checkpoint:
         self,
         folder: Path,
         fingerprint: str,
-        team: Team | None = None,
         check: Callable[[], None] | None = None,
+        team: Team | None = None,
     ) -> None:
         """Use a folder for a job.
 
         Args:
             folder: Where the files are; made when the first epoch is saved.
             fingerprint: What the job is made of; a checkpoint of another one is refused.
-            team: The processes that train it; the first one writes.
             check: Asked before each write; raises where this process is not to write any more.
+            team: The processes that train it; the first one writes.
         """
         self._team = team or Team.alone()
         self._folder = folder
