@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from llm_tool.command_words import FLAGS, setting_words
 from llm_tool.errors import StudioError, nearest
 from llm_tool.slurm_settings import SlurmSettings
 from llm_tool.text import UNWRITABLE, visible
@@ -238,9 +239,7 @@ class RunConfig(SlurmSettings, TrainingSettings):
         None, description="Add to this session. Default: a new one, named by date and time."
     )
 
-    @field_validator(
-        "label", "model", "multi_class", "one_vs_all", "tracker", "slurm_setup", mode="before"
-    )
+    @field_validator("label", "model", "multi_class", "one_vs_all", "tracker", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -308,6 +307,13 @@ class RunConfig(SlurmSettings, TrainingSettings):
         """Whether weak classes are worked on after training."""
         return self.mode == "reinforced" if self.reinforced is None else self.reinforced
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The settings that were given and do nothing, for jobs are trained elsewhere."""
+        if self.executor == "local":
+            return self.slurm_given
+        return ("workers",) if self.workers else ()
+
     def command(self) -> list[str]:
         """Return the words of the command line that does the same without questions."""
         # A file name that starts with a dash would be read as a flag.
@@ -317,72 +323,13 @@ class RunConfig(SlurmSettings, TrainingSettings):
         for name in [*FLAGS, *(name for name in chosen if name not in FLAGS)]:
             if name in {"mode", "data"} or name not in chosen:
                 continue
-            value = chosen[name]
-            if name == "seeds":
-                value = ",".join(map(str, value))
-            for one in value if isinstance(value, tuple) else (value,):
-                words += _flag(name, one)
+            words += setting_words(name, chosen[name])
         return words
 
     def chosen(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults."""
         fields = type(self).model_fields
         return {name: value for name, value in self if value != fields[name].get_default()}
-
-
-# Settings that have a flag of their own, as a command names them; all others go through --set.
-FLAGS = {
-    "text_column": "-t",
-    "label": "-l",
-    "language_column": "--language-column",
-    "id_column": "--id-column",
-    "group_column": "--group-column",
-    "split_column": "--split-column",
-    "scheme": "--scheme",
-    "key_column": "--key-column",
-    "value_column": "--value-column",
-    "multi_class": "--multi-class",
-    "one_vs_all": "--one-vs-all",
-    "shared_encoder": "--shared-encoder",
-    "folds": "--folds",
-    "learning_curve": "--learning-curve",
-    "encoding": "--encoding",
-    "delimiter": "--delimiter",
-    "sheet": "--sheet",
-    "model": "-m",
-    "languages": "--languages",
-    "epochs": "--epochs",
-    "batch_size": "--batch-size",
-    "learning_rate": "--learning-rate",
-    "max_length": "--max-length",
-    "monitor": "--monitor",
-    "patience": "--patience",
-    "reinforced": "--reinforced",
-    "long_documents": "--long-documents",
-    "executor": "--executor",
-    "processes": "--processes",
-    "workers": "--workers",
-    "threads": "--threads",
-    "seed": "--seed",
-    "seeds": "--seeds",
-    "tracker": "--tracker",
-    "logs_dir": "--logs-dir",
-    "models_dir": "--models-dir",
-    "session_id": "--session-id",
-}
-
-
-def _flag(name: str, value: object) -> list[str]:
-    flag = FLAGS.get(name)
-    if flag is None:
-        return ["--set", f"{name}={value}"]
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-")]
-    # `-t=x` and `--flag=x` keep a value that starts with a dash from being read as a flag.
-    text = str(value)
-    if text.startswith("-"):
-        return [f"{flag}={text}" if flag.startswith("--") else f"{flag}{text}"]
-    return [flag, text]
 
 
 def make_config(*layers: dict[str, Any], where: str = "") -> RunConfig:

@@ -10,6 +10,7 @@ import yaml
 from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
 from llm_tool.text import visible
+from llm_tool.yaml_text import read_yaml, write_yaml
 
 # What reading YAML can raise: also a date or a number that is none, and too many brackets.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -27,7 +28,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the name
         raise StudioError(f"The configuration cannot be read: {error}", where=where) from error
     try:
-        keys = yaml.safe_load(text)
+        keys = read_yaml(text)
     except _NOT_YAML as error:
         raise StudioError(f"The configuration is not YAML: {error}", where=where) from error
     if not isinstance(keys, dict):
@@ -47,15 +48,8 @@ def config_text(config: RunConfig) -> str:
     for name, value in keys.items():
         lines.append(f"\n# {fields[name].description}")
         plain = list(value) if isinstance(value, tuple) else value
-        lines.append(_yaml({name: plain}))
+        lines.append(write_yaml({name: plain}))
     return "\n".join(lines) + "\n"
-
-
-def _yaml(keys: dict[str, Any]) -> str:
-    text: str = yaml.safe_dump(keys, allow_unicode=True, width=1000)
-    if yaml.safe_load(text) != keys:  # rare line breaks (U+0085, U+2028) come back as spaces
-        text = yaml.safe_dump(keys, width=1000)
-    return text.removesuffix("\n")
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -88,6 +82,6 @@ def parse_assignment(text: str) -> dict[str, Any]:
         what = f"--set {visible(text)}: there is no '='."
         raise StudioError(what, remedy="Write --set KEY=VALUE.")
     try:
-        return {key.strip(): yaml.safe_load(value)}
+        return {key.strip(): read_yaml(value)}
     except _NOT_YAML as error:
         raise StudioError(f"--set {visible(text)}: the value is not YAML: {error}") from error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic_core import core_schema
 
 Phase = Literal["normal", "reinforced"]
-Status = Literal["done", "failed", "interrupted"]
+Status = Literal["done", "failed", "interrupted", "detached"]
 
 
 class _NullIsNan:
@@ -304,18 +304,24 @@ class JobEnded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """A job ended without a model: what went wrong, and what to do about it."""
+    """A job ended without a model: what went wrong, and what to do about it.
+
+    ``output`` are the last lines that a job on a cluster printed, where it could not say more.
+    """
 
     job: Job
     what: str
     where: str = ""
     remedy: str = ""
+    output: tuple[str, ...] = ()
     event: Literal["job_failed"] = "job_failed"
 
 
 @dataclass(frozen=True)
 class RunEnded:
     """A run is over. ``status`` says how: every job done, some failed, or stopped before its end.
+
+    ``detached``: nobody follows it any more, while its jobs go on on a cluster.
 
     ``jobs`` is how many were planned, ``done`` and ``failed`` how many of them came to an end;
     ``resume`` is the command that trains what is not done, empty when all is.

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llm_tool.text import visible
+
+_TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}", re.ASCII)
+_MEMORY = re.compile(r"\d+[KMGT]?", re.ASCII)
+_TEXTS = "slurm_partition", "slurm_account", "slurm_time", "slurm_memory", "slurm_constraint"
 
 
 class SlurmSettings(BaseModel):
@@ -14,13 +22,10 @@ class SlurmSettings(BaseModel):
     slurm_account: str | None = Field(None, description="Account that jobs are charged to.")
     slurm_time: str | None = Field(
         None,
-        pattern=r"^(\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2})$",
         description="Time limit of a job, as `90` minutes, `4:00:00` or `1-12`; one that is not "
         "done by then is requeued and goes on.",
     )
-    slurm_memory: str | None = Field(
-        None, pattern=r"^\d+[KMGT]?$", description="Memory of a job on each node, as `16G`."
-    )
+    slurm_memory: str | None = Field(None, description="Memory of a job on each node, as `16G`.")
     slurm_cpus: int | None = Field(
         None, ge=1, description="CPUs of a job, and its threads. Default: those of `threads`."
     )
@@ -39,3 +44,45 @@ class SlurmSettings(BaseModel):
         description="How many times a job that was lost, with its node or by scancel, is "
         "submitted again.",
     )
+
+    @field_validator(*_TEXTS, mode="before")
+    @classmethod
+    def _numbers_are_words_too(cls, value: object) -> object:
+        # As a file has them: `slurm_time: 90`, `slurm_account: 4711`.
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("slurm_partition", "slurm_account", "slurm_constraint")
+    @classmethod
+    def _names_are_one_word(cls, name: str | None) -> str | None:
+        if name is not None and (visible(name) != name or len(name.split()) != 1 or " " in name):
+            raise ValueError(f"'{visible(name)}' is not one word")
+        return name
+
+    @field_validator("slurm_time")
+    @classmethod
+    def _times_are_those_of_sbatch(cls, time: str | None) -> str | None:
+        if time is not None and not _TIME.fullmatch(time):
+            raise ValueError(f"'{visible(time)}' is no time limit")
+        return time
+
+    @field_validator("slurm_memory")
+    @classmethod
+    def _memory_is_that_of_sbatch(cls, memory: str | None) -> str | None:
+        if memory is not None and not _MEMORY.fullmatch(memory):
+            raise ValueError(f"'{visible(memory)}' is no amount of memory")
+        return memory
+
+    @field_validator("slurm_setup", mode="before")
+    @classmethod
+    def _each_line_is_one(cls, lines: object) -> object:
+        given = (lines,) if isinstance(lines, str) else lines
+        if not isinstance(given, list | tuple):
+            return given
+        several = [re.split(r"\r\n|\r|\n", one) if isinstance(one, str) else [one] for one in given]
+        return tuple(line for own in several for line in own if line != "")
+
+    @property
+    def slurm_given(self) -> tuple[str, ...]:
+        """The names of those that differ from their defaults."""
+        fields = SlurmSettings.model_fields
+        return tuple(n for n in fields if getattr(self, n) != fields[n].get_default())

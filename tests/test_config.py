@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_tool.config import FLAGS, RunConfig, TrainingSettings, make_config
+from llm_tool.command_words import FLAGS
+from llm_tool.config import RunConfig, TrainingSettings, make_config
 from llm_tool.config_files import parse_assignment, read_config, write_config
 from llm_tool.errors import StudioError, nearest
 from llm_tool.modes import MODES
@@ -46,6 +47,9 @@ chosen = st.fixed_dictionaries(
         "reinforced_oversampling": st.floats(1, 9),
         "shared_encoder": st.booleans(),
         "session_id": st.none() | words,
+        "slurm_time": st.sampled_from([None, "90", "4:00:00", "0:10", "1-12"]),
+        "slurm_memory": st.sampled_from([None, "16G", "16000"]),
+        "slurm_setup": st.lists(words.filter(lambda line: not {*line} & {*"\r\n"})).map(tuple),
     },
 )
 
@@ -113,6 +117,52 @@ def test_the_printed_command_asks_for_what_differs_from_the_defaults(
     assert shlex.join(make_config(keys).command()) == command
 
 
+@given(keys=chosen)
+def test_every_value_behind_set_is_read_back_as_it_was(keys: dict[str, object]) -> None:
+    config = make_config(keys)
+    words = config.command()
+    assigned = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--set"]
+    flags = {name: value for name, value in config.chosen().items() if name in FLAGS}
+    given = {"mode": config.mode, "data": config.data} | flags
+    assert make_config(given, *map(parse_assignment, assigned)) == config
+
+
+HOSTILE = (
+    "module load 'cuda/12.1'  # not a comment: [yet]",
+    'export GREETING="it\'s $(date) `id`, a: {b}"; set -e',
+    "- ? ! & * | > % @",
+    "  source ~/env/bin/activate",
+    "yes",
+    "4:00",
+    "\ttabs\tand \u2028 and 🎉",
+)
+
+
+def test_lines_of_shell_come_back_from_the_command_and_from_a_file_as_they_were(
+    tmp_path: Path,
+) -> None:
+    config = make_config({"executor": "slurm", "slurm_setup": HOSTILE, "slurm_time": "4:00:00"})
+
+    pasted = shlex.join(config.command()).removeprefix("llm-tool train quick demo ")
+    words = shlex.split(pasted)
+    assert words[:2] == ["--executor", "slurm"]
+    assert words[2::2] == ["--set", "--set"]
+    assert make_config({"executor": "slurm"}, *map(parse_assignment, words[3::2])) == config
+
+    write_config(config, tmp_path / "a.yaml")
+    assert make_config(read_config(tmp_path / "a.yaml")) == config
+
+
+def test_times_and_accounts_are_read_as_they_are_written(write: Callable[..., Path]) -> None:
+    path = write("a.yaml", "slurm_time: 4:00:00\nslurm_account: 4711\nslurm_memory: 16000\n")
+    config = make_config(read_config(path), parse_assignment("slurm_setup=module load cuda"))
+    assert (config.slurm_time, config.slurm_account) == ("4:00:00", "4711")
+    assert (config.slurm_memory, config.slurm_setup) == ("16000", ("module load cuda",))
+    block = write("b.yaml", "slurm_setup: |\n  module load cuda\n  . env/bin/activate\n")
+    assert make_config(read_config(block)).slurm_setup == ("module load cuda", ". env/bin/activate")
+    assert make_config({"slurm_time": 90}).slurm_time == "90"
+
+
 def test_later_layers_win_key_by_key() -> None:
     config = make_config({"epochs": 2, "seed": 1}, {"epochs": 4}, {"label": "topic"})
     assert (config.epochs, config.seed, config.label) == (4, 1, ("topic",))
@@ -170,6 +220,14 @@ def test_an_unknown_setting_names_the_nearest(key: str, remedy: str) -> None:
         ({"model": []}, "model: Tuple should have at least 1 item", "Hub id, folder or `embedded`"),
         ({"language_column": False}, "language_column: Input should be a valid string.", "Column"),
         ({"validation_share": 0}, "validation_share: Input should be greater than 0.", "Share"),
+        ({"slurm_time": "4h"}, "slurm_time: '4h' is no time limit.", "Time limit of a job, as"),
+        ({"slurm_time": "90\n"}, "slurm_time: '90\\n' is no time limit.", "Time limit"),
+        ({"slurm_time": True}, "slurm_time: Input should be a valid string.", "Time limit"),
+        ({"slurm_memory": "16 GB"}, "slurm_memory: '16 GB' is no amount of memory.", "Memory of"),
+        ({"slurm_partition": "a b"}, "slurm_partition: 'a b' is not one word.", "Partition that"),
+        ({"slurm_account": "a\n#"}, "slurm_account: 'a\\n#' is not one word.", "Account that"),
+        ({"slurm_constraint": ""}, "slurm_constraint: '' is not one word.", "Features that"),
+        ({"slurm_gpus": -1}, "slurm_gpus: Input should be greater than or equal to 0.", "GPUs"),
         (
             {"validation_share": 0.5, "test_share": 0.5},
             "validation_share and test_share leave no training rows.",

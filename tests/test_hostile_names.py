@@ -28,8 +28,8 @@ from llm_tool.data.loaders import read_table
 from llm_tool.errors import StudioError
 from llm_tool.events import EpochEnded, JobEnded
 from llm_tool.logs import Session, read_metrics
+from llm_tool.logs.category_rows import training_columns
 from llm_tool.logs.journal import read_events
-from llm_tool.logs.metrics_csv import training_columns
 from llm_tool.plan import Job, Task
 from llm_tool.text import UNWRITABLE
 from llm_tool.trainers import saving

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted
 from llm_tool.logs import journal, read_metrics
-from llm_tool.logs.journal import read_records
-from llm_tool.logs.metrics_csv import CategoryCsv, best_text, training_columns, training_text
+from llm_tool.logs.category_rows import CategoryRows, training_columns
+from llm_tool.logs.metrics_csv import CategoryCsv
 from llm_tool.plan import Job, Task
 from tests.test_events import SENTIMENT, made_end, made_epoch, made_job
 
@@ -65,8 +65,15 @@ def files(folder: Path) -> tuple[str, str]:
 
 def from_journals(folder: Path) -> tuple[str, str]:
     """Return both files as the journals have them."""
-    records = list(read_records(folder).values())
-    return training_text(records), best_text(records)
+    paths = sorted(folder.glob("runs/*/journal.jsonl"), key=lambda path: int(path.parent.name[1:]))
+    rows = CategoryRows(event for path in paths for event in journal.read_events(path))
+    return "".join(rows.training()), "".join(rows.best())
+
+
+def epochs_of(folder: Path, job_id: str) -> list[EpochEnded]:
+    """Return the epochs that a journal of a category has."""
+    record = journal.read_record(folder / "runs" / job_id / "journal.jsonl")
+    return record.epochs if record else []
 
 
 def started(job: Job) -> JobStarted:
@@ -188,7 +195,7 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     with (tmp_path / "runs" / "j0001" / "journal.jsonl").open("ab") as file:
         file.write('{"event":"epoch_ended","job":{"model":"é'.encode()[:-1])
 
-    assert len(read_records(tmp_path)["j0001"].epochs) == 1
+    assert len(epochs_of(tmp_path, "j0001")) == 1
     record(CategoryCsv(tmp_path), made_epoch(JOB, 2))
 
     assert read_metrics(tmp_path / "training.csv")["epoch"].tolist() == [1, 2]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from llm_tool.events import JobFailed, JobStarted, per_category
 from llm_tool.logs import Session, read_metrics
-from llm_tool.logs.journal import read_events, read_records
-from llm_tool.logs.metrics_csv import best_text, training_text
+from llm_tool.logs.journal import read_events
 from llm_tool.plan import Job, Task
 from tests.test_events import made_end, made_epoch, made_job, made_scores
+from tests.test_metrics_csv import files, from_journals
 from tests.test_session import facts_of, new_job, run
 
 
@@ -205,6 +205,4 @@ def test_a_later_run_with_new_classes_and_languages_shifts_no_number(tmp_path: P
     ]
     assert {row["seed"] for row in cells.values()} == {"1"}
     assert cells["again"] == {**narrow, "model_identifier": "again"}
-    records = list(read_records(folder).values())
-    assert (folder / "training.csv").read_text("utf-8") == training_text(records)
-    assert (folder / "best.csv").read_text("utf-8") == best_text(records)
+    assert files(folder) == from_journals(folder)

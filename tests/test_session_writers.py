@@ -14,10 +14,9 @@ import pytest
 from filelock import FileLock
 
 from llm_tool.logs import Session, read_metrics
-from llm_tool.logs.journal import read_records
-from llm_tool.logs.metrics_csv import training_text
 from llm_tool.plan import Task
 from tests.test_events import made_epoch
+from tests.test_metrics_csv import epochs_of, files, from_journals
 from tests.test_session import NOON, facts_of, new_job
 
 
@@ -31,7 +30,7 @@ def test_who_records_waits_for_who_holds_the_session(tmp_path: Path) -> None:
             assert writer.is_alive()
             assert not session.run_folder(job).exists()
         writer.join(30)
-        assert len(read_records(session.category_folder(job.task))[job.id].epochs) == 1
+        assert len(epochs_of(session.category_folder(job.task), job.id)) == 1
 
 
 @pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -74,8 +73,7 @@ def test_two_processes_in_one_session_lose_no_row(tmp_path: Path) -> None:
     table = read_metrics(folder / "training.csv")
     rows = list(table[["model_identifier", "epoch"]].itertuples(index=False, name=None))
     assert rows == [(f"j000{n}", epoch) for n in (1, 2, 3, 4) for epoch in range(1, 11)]
-    text = training_text(read_records(folder).values())
-    assert (folder / "training.csv").read_text("utf-8") == text
+    assert files(folder) == from_journals(folder)
     facts = facts_of(Session(tmp_path, NOON))
     assert [facts["status"], *(run["status"] for run in facts["runs"])] == ["done"] * 3
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from llm_tool.stopping import finishing, stoppable
+from llm_tool.stopping import finishing, pause_asked, pause_on, pause_signal, stoppable
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -116,3 +116,16 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_signals_ask_for_a_pause_only_while_somebody_wants_them_to() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pause_on("SIGTERM", "SIGUSR1", "SIGNOTHERE"):
+        assert not pause_asked()
+        ask("SIGUSR1")
+        assert pause_asked()
+        assert pause_signal() == "SIGUSR1"
+        ask("SIGTERM")
+        assert pause_signal() == "SIGUSR1"
+    assert not pause_asked()
+    assert signal.getsignal(signal.SIGTERM) is before

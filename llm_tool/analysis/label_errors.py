@@ -17,8 +17,8 @@ from llm_tool.config import DEMO_DATA, make_config
 from llm_tool.data.dataset import data_sha256, load_table
 from llm_tool.errors import StudioError, nearest
 from llm_tool.logs.archive import Archive, Training
+from llm_tool.logs.category_rows import neutral
 from llm_tool.logs.files import check_place, disk_errors, whole
-from llm_tool.logs.metrics_csv import neutral
 from llm_tool.text import visible
 
 if TYPE_CHECKING:

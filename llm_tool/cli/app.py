@@ -13,9 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from llm_tool import __version__
-from llm_tool.cli import training
+from llm_tool.cli import job, training
 from llm_tool.cli.compare import compare
 from llm_tool.cli.exits import BAD_INPUT, INTERRUPTED, SOME_FAILED
+from llm_tool.cli.export import export
 from llm_tool.cli.flags import DryRun, Json, LogsDir, ModelsDir
 from llm_tool.cli.label_errors import label_errors
 from llm_tool.cli.predict import predict
@@ -29,9 +30,9 @@ _WHOLE = "No file is left half written."
 # What remains of a command that was stopped; of the others there was nothing to keep.
 _KEPT = {
     "studio": "What was recorded is kept.",
-    **dict.fromkeys(("demo", "train", "resume"), _TRAINED),
+    **dict.fromkeys(("demo", "train", "resume", "job"), _TRAINED),
     "predict": "The same command goes on with the rows that are finished.",
-    **dict.fromkeys(("check", "report", "label-errors"), _WHOLE),
+    **dict.fromkeys(("check", "export", "report", "label-errors"), _WHOLE),
 }
 
 
@@ -158,10 +159,12 @@ def resume(
         raise typer.Exit(SOME_FAILED)
 
 
+app.add_typer(job.app, name="job")
 app.command()(sessions)
 app.command(short_help="Compare models: who is better, and how sure that is.")(compare)
 app.command()(predict)
 app.command(short_help="Report a session: tables, curves and methods.")(report)
+app.command(short_help="Write scripts for a SLURM cluster, to submit by hand.")(export)
 app.command(short_help="Find rows that are probably coded wrongly.")(label_errors)
 
 

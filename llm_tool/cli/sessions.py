@@ -17,7 +17,7 @@ def sessions(
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(help="Only those that are done, running, interrupted, failed or damaged."),
+        typer.Option(help="Only those done, running, detached, interrupted, failed or damaged."),
     ] = None,
     category: Annotated[
         str | None, typer.Option(help="Only those with this category; of one session, only it.")

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,12 @@ from llm_tool.cli.flags import (
 )
 from llm_tool.errors import StudioError
 from llm_tool.modes import MODES
+
+if TYPE_CHECKING:
+    from llm_tool.config import RunConfig
+    from llm_tool.data.dataset import Dataset
+    from llm_tool.logs.session import Session
+    from llm_tool.plan import Plan
 
 
 def train(
@@ -141,8 +147,10 @@ def train(
 
     if mode not in MODES:
         raise StudioError(f"There is no mode {mode!r}.", remedy=nearest(mode, MODES))
-    layers = _layers(config, assignments)
-    layers |= _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
+    layers = read_layers(config, assignments)
+    asked = _given(given, {"config", "assignments", "save_config", "dry_run", "as_json"})
+    layers |= asked
+    _refuse_idle(layers, {*asked, *read_layers(None, assignments)})
     run(layers, dry_run, as_json, save_config)
 
 
@@ -180,7 +188,7 @@ def check(
     from llm_tool.studio.check import save_report, show_report
     from llm_tool.studio.theme import make_console
 
-    settings: dict[str, Any] = {"mode": "hybrid"} | _layers(config, assignments)
+    settings: dict[str, Any] = {"mode": "hybrid"} | read_layers(config, assignments)
     settings |= _given(given, {"config", "assignments", "save", "as_json"})
     report = look_at(make_config(settings), make_console(stderr=True))
     if save is not None:
@@ -193,7 +201,7 @@ def check(
         raise typer.Exit(BAD_INPUT)
 
 
-def _layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
+def read_layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """Return the settings of a file, and those that were assigned one by one."""
     from llm_tool.config_files import parse_assignment, read_config
 
@@ -201,6 +209,26 @@ def _layers(config: Path | None, assignments: list[str] | None) -> dict[str, Any
     for assignment in assignments or ():
         layers |= parse_assignment(assignment)
     return layers
+
+
+def _refuse_idle(settings: dict[str, Any], typed: set[str]) -> None:
+    """Refuse what was typed and would do nothing; in a file it may be meant for another machine.
+
+    Raises:
+        StudioError: A setting of a cluster without one, or of this machine with one.
+    """
+    from llm_tool.config import make_config
+
+    for name in make_config(settings).idle:
+        if name in typed and name == "workers":
+            raise StudioError(
+                "--workers is for jobs on this machine.",
+                remedy="How many run at the same time on a cluster: --set slurm_parallel=N.",
+            )
+        if name in typed:
+            raise StudioError(
+                f"{name} is for jobs on a cluster.", remedy="Add --executor slurm to train on one."
+            )
 
 
 def _given(parameters: dict[str, Any], others: set[str]) -> dict[str, Any]:
@@ -217,7 +245,7 @@ def run(
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import execute, measure, reading
+    from llm_tool.studio.runs import execute, reading
     from llm_tool.studio.theme import make_console
     from llm_tool.trackers import check_trackers
 
@@ -230,16 +258,38 @@ def run(
     if save_config is not None:
         write_config(config, save_config)
     if dry_run:
-        estimate = measure(plan, dataset, config, talk=talk)
-        show_plan(talk if as_json else out, plan, config, dataset, estimate)
-        if as_json:
-            from llm_tool.events import RunStarted, to_json
-
-            models = str(Path(config.models_dir) / session.id)
-            started = RunStarted(session.id, plan.mode, str(session.folder), models, plan.jobs)
-            sys.stdout.write(f"{to_json(started)}\n{to_json(estimate)}\n")
+        _show_dry_run(config, dataset, plan, session, as_json)
         return
     show_plan(talk, plan, config, dataset)
     outcome = execute(plan, dataset, config, session, talk=talk, out=out, as_json=as_json)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _show_dry_run(
+    config: RunConfig, dataset: Dataset, plan: Plan, session: Session, as_json: bool
+) -> None:
+    """Show what a run would do: its plan, what that takes, and what a cluster would be told."""
+    from llm_tool.execution.resources import share_out
+    from llm_tool.studio.panels import show_plan
+    from llm_tool.studio.runs import measure
+    from llm_tool.studio.theme import make_console
+
+    scripts: list[str] = []
+    if config.executor == "slurm":
+        from llm_tool.execution.slurm import submitit_scripts
+
+        scripts = submitit_scripts(share_out(config, plan), session, len(plan.jobs))
+    talk, out = make_console(stderr=True), make_console()
+    estimate = measure(plan, dataset, config, talk=talk)
+    show_plan(talk if as_json else out, plan, config, dataset, estimate)
+    if not as_json:
+        sys.stdout.write("".join(f"\n{script}" for script in scripts))
+        return
+    from llm_tool.events import RunStarted, to_json
+
+    models = str(Path(config.models_dir) / session.id)
+    started = RunStarted(session.id, plan.mode, str(session.folder), models, plan.jobs)
+    sys.stdout.write(f"{to_json(started)}\n{to_json(estimate)}\n")
+    if scripts:
+        sys.stdout.write(json.dumps({"event": "scripts", "scripts": scripts}) + "\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llm_tool.config import DEMO_DATA
 from llm_tool.data.arrangement import rows_said
@@ -23,6 +23,39 @@ if TYPE_CHECKING:
     from llm_tool.data.columns import Columns
     from llm_tool.data.loaders import Table
     from llm_tool.data.readers.rows import Progress
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ByRow(Protocol[T_co]):
+    """Something of each row, by its position in the dataset."""
+
+    def __getitem__(self, row: int, /) -> T_co:
+        """Return that of a row."""
+
+
+class Labels(Protocol):
+    """The values of a label column; ``LabelKey`` has more."""
+
+    @property
+    def values(self) -> ByRow[tuple[str, ...]]:
+        """The values of each row, none where it has none."""
+
+
+class Rows(Protocol):
+    """What training takes of a dataset's rows besides their tokens; ``Dataset`` has more."""
+
+    @property
+    def ids(self) -> ByRow[str]:
+        """What the user knows each row by."""
+
+    @property
+    def languages(self) -> ByRow[str]:
+        """The language of each row, in upper case, empty where unknown."""
+
+    @property
+    def keys(self) -> Mapping[str, Labels]:
+        """The label columns by their names."""
 
 
 @dataclass(frozen=True)

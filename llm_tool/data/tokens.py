@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -85,6 +85,28 @@ class TokenStore:
         self._windows: dict[tuple[int, float], Ids] = {}
         self._frame: Frame | None = None
         self.max_length = max_length
+
+    @classmethod
+    def filled(
+        cls,
+        tokenizer: Tokenizer,
+        token_ids: Mapping[int, Ids],
+        cut: Collection[int],
+        windows: Mapping[tuple[int, float], Ids],
+        max_length: int,
+    ) -> TokenStore:
+        """Return a store of rows that were tokenised before; it has no texts for any others.
+
+        Args:
+            tokenizer: The tokenizer that it was done with.
+            token_ids: The ids of each row.
+            cut: The rows that are longer than ``max_length``.
+            windows: The windows of rows, by row and overlap.
+            max_length: Longest text in tokens.
+        """
+        store = cls(tokenizer, (), max_length)
+        store._ids, store._cut, store._windows = dict(token_ids), set(cut), dict(windows)
+        return store
 
     def token_ids(self, rows: Sequence[int]) -> list[Ids]:
         """Return the token ids of rows."""

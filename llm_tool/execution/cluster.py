@@ -38,5 +38,8 @@ class Scheduler(Protocol):
     def output(self, job_id: str) -> str:
         """Return the path of the file with what a job last wrote; empty when there is none."""
 
+    def why_lost(self, job_id: str) -> str:
+        """Return why a job is in the queue no more, as ``its node failed``; empty if unknown."""
+
     def cancel(self) -> None:
         """Take all jobs of the session out of the queue, and stop those that run."""

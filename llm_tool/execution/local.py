@@ -1,4 +1,4 @@
-"""Run a plan on this machine; a job that fails does not stop the others."""
+"""Run a plan, here or on a cluster; a job that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
+from llm_tool.stopping import Detached, Paused
 from llm_tool.trainers.checkpoint import CHECKPOINT
-from llm_tool.trainers.scoring import recorded_result
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ def run_plan(
         resume: Go on with this run of the session instead of a new one; the plan must be its own.
 
     Raises:
-        StudioError: The logs folder cannot be written, or there is not enough space for the run.
-            Failures of single jobs are events.
-        StoppedError: It cannot be written any more; the run can be resumed.
+        StudioError: The logs folder cannot be written, there is not enough space for the run, or a
+            cluster refuses it. Failures of single jobs are events.
+        StoppedError: It cannot be written any more, or the user has to submit jobs; the run can be
+            resumed.
         KeyboardInterrupt: The user stopped the run; what was recorded is kept.
+        Detached: Nobody follows the run any more; its jobs go on on a cluster.
     """
     config = share_out(config, plan)
     about = {"name": dataset.name, "sha256": dataset.sha256}
@@ -81,9 +83,9 @@ def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:
     """Return the results of the jobs that are finished already."""
     done = []
     for job in jobs:
-        own = [record.ended for record in session.records(job) if record and record.ended]
-        if len(own) == len(job.tasks):
-            done.append(recorded_result(job, own))
+        result = session.result(job)
+        if result is not None:
+            done.append(result)
             # A kill can come between the last record and this.
             shutil.rmtree(session.run_folder(job) / CHECKPOINT, ignore_errors=True)
     return done
@@ -120,8 +122,11 @@ class _Run:
                 where=error.where,
                 remedy=f"{error.remedy} Then go on: {self.session.resume_command}",
             ) from error
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Paused, StoppedError):
             status = "interrupted"
+            raise
+        except Detached:
+            status = "detached"
             raise
         finally:
             seconds = time.perf_counter() - started
@@ -143,11 +148,18 @@ class _Run:
         results = _results(trainings, self.dataset, self.config, self.session, self.show)
         with closing(results):
             for result in results:
-                if isinstance(result, JobEnded):
-                    self.done.append(result)
-                else:
-                    self.failed.append(result)
-                    in_order(self.session.record, self.show)(result)
+                try:
+                    self._keep(result)
+                except (KeyboardInterrupt, Detached) as asked:
+                    results.throw(asked)  # or it would be closed, and not know why
+
+    def _keep(self, result: JobEnded | JobFailed) -> None:
+        if isinstance(result, JobEnded):
+            self.done.append(result)
+            return
+        self.failed.append(result)
+        if self.config.executor == "local" and self.config.processes == 1:  # others record it
+            in_order(self.session.record, self.show)(result)
 
 
 def _results(
@@ -158,6 +170,16 @@ def _results(
     show: Observer,
 ) -> Generator[JobEnded | JobFailed]:
     """Yield the result of each job when it is there; closed, it ends what it began."""
+    if config.executor == "slurm":
+        from llm_tool.execution.remote import train_on_cluster
+
+        yield from train_on_cluster(trainings, dataset, config, session, show)
+        return
+    if config.processes > 1:
+        from llm_tool.execution.together import train_together
+
+        yield from train_together(trainings, dataset, config, session, show)
+        return
     if config.workers and config.workers > 1:
         yield from train_in_workers(trainings, dataset, config, session, show)
         return

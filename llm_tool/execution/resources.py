@@ -48,9 +48,12 @@ def share_out(config: RunConfig, plan: Plan) -> RunConfig:
         config: The settings.
         plan: The jobs and their rows.
     """
+    if config.executor == "slurm":  # which decides how many run at once
+        own = {"workers": 1, "threads": config.threads or config.slurm_cpus or 1}
+        return config.model_copy(update=own)
     jobs = len(plan.jobs)
     workers = config.workers or (_default_workers(config, plan) if _is_worth(config, plan) else 1)
-    workers = max(1, min(workers, jobs))
+    workers = max(1, min(workers, jobs)) if config.processes == 1 else 1
     threads = config.threads
     if workers > 1:
         threads = threads or max(1, usable_cores() // workers)

@@ -37,41 +37,52 @@ class Runner:
             KeyboardInterrupt: The user stopped the run.
             DiskError: Nothing more can be written, whatever the job.
         """
-        encoder = self.encoders.setdefault(
-            job.model, Encoder(job.model, self.dataset, self.config.max_length, self.stores)
-        )
         try:
-            self._find(job.model, encoder)
+            encoder = self.find(job.model)
             return train_job(job, parts, self.dataset, encoder, self.config, self.session, on_event)
         except DiskError:
             raise
         except Exception as error:  # noqa: BLE001 - reported; the other jobs go on
-            return self._failure(job, error)
+            return failure(job, error, self.session)
         finally:
             release_memory()
 
-    def _find(self, model: str, encoder: Encoder) -> None:
-        """Fail for a model that cannot be had, the second time without looking for it again."""
+    def find(self, model: str) -> Encoder:
+        """Return a model's files, its tokenizer and the tokens of the rows, each loaded once.
+
+        Raises:
+            StudioError: It cannot be had; the second time it is not looked for again.
+        """
         if model in self.unusable:
             raise self.unusable[model]
+        encoder = self.encoders.setdefault(
+            model, Encoder(model, self.dataset, self.config.max_length, self.stores)
+        )
         try:
             encoder.load()
         except StudioError as error:
             self.unusable[model] = error
             raise
+        return encoder
 
-    def _failure(self, job: Job, error: Exception) -> JobFailed:
-        if isinstance(error, StudioError):
-            return JobFailed(job, error.what, error.where, error.remedy)
-        if out_of_memory(error):
-            return JobFailed(job, "Memory ran out, even with one text at a time.", remedy=_SMALLER)
-        path = self.session.run_folder(job) / "error.txt"
-        with disk_errors(path, "Writing the logs"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.writelines(traceback.format_exception(error))
-        return JobFailed(
-            job,
-            what=f"{type(error).__name__}: {error}",
-            remedy=f"The whole traceback is in {path}.",
-        )
+
+def failure(job: Job, error: Exception, session: Session) -> JobFailed:
+    """Return an error as the failure of a job; one that nobody foresaw is kept in its folder.
+
+    Raises:
+        DiskError: That cannot be written.
+    """
+    if isinstance(error, StudioError):
+        return JobFailed(job, error.what, error.where, error.remedy)
+    if out_of_memory(error):
+        return JobFailed(job, "Memory ran out, even with one text at a time.", remedy=_SMALLER)
+    path = session.run_folder(job) / "error.txt"
+    with disk_errors(path, "Writing the logs"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.writelines(traceback.format_exception(error))
+    return JobFailed(
+        job,
+        what=f"{type(error).__name__}: {error}",
+        remedy=f"The whole traceback is in {path}.",
+    )

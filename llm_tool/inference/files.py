@@ -14,7 +14,7 @@ from llm_tool.data.readers.rows import Cell
 from llm_tool.data.readers.values import shown
 from llm_tool.errors import StudioError
 from llm_tool.inference.answers import Value
-from llm_tool.logs.metrics_csv import neutral
+from llm_tool.logs.category_rows import neutral
 from llm_tool.text import UNWRITABLE, visible
 
 if TYPE_CHECKING:

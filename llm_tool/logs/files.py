@@ -89,20 +89,21 @@ def replacing(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-def append(path: Path, data: bytes) -> None:
-    """Write at the end of a file, whole or not at all; it is on disk when this returns."""
+def append(path: Path, data: bytes, *, to_disk: bool = True) -> None:
+    """Write at the end of a file, whole or not at all; with ``to_disk`` it is there on return."""
     with path.open("ab", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
+            if to_disk:
+                os.fsync(file.fileno())
         except BaseException:  # a full disk takes the first half of a line
             with suppress(OSError):
                 file.truncate(size)
             raise
-    if not size:
+    if to_disk and not size:
         sync(path.parent)
 
 

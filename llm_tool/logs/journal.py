@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +27,7 @@ JOURNAL = "journal.jsonl"
 _ENDED = b'"event":"job_ended"}\n'
 _UNDER_WAY = (b'"event":"job_started"}\n', b'"event":"epoch_ended"}\n')
 _TAIL = 40  # bytes, longer than each of these
+_MARK = 200  # bytes: some measured numbers, which no two journals share
 
 
 @dataclass
@@ -77,6 +80,68 @@ def _last_byte(path: Path) -> bytes:
         return file.read(1)
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a journal was read, in whole lines, and the last bytes before, to know it again."""
+
+    end: int = 0
+    before: bytes = b""
+
+
+@dataclass(frozen=True)
+class News:
+    """What was read of a journal: its events, each with where its line ends, in bytes.
+
+    ``anew``: the journal is not the one that was read before, and these are all of its events.
+    """
+
+    events: tuple[tuple[JobEvent, int], ...]
+    position: Position
+    anew: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.events) or self.anew
+
+
+def read_on(path: Path, since: Position = Position()) -> News:
+    """Read what came to a journal that another process, perhaps on another machine, writes.
+
+    It is opened anew each time, and never asked for its size: file systems of a network tell old
+    sizes, but what is opened is up to date. A line that is not there to its end waits for its rest;
+    one that a crash tore is passed over.
+
+    Raises:
+        OSError: It is there but cannot be read.
+    """
+    anew = False
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(since.end - len(since.before))
+            data = file.readall()
+            if not data.startswith(since.before):  # it became shorter, or is another one
+                file.seek(0)
+                data, since, anew = file.readall(), Position(), True
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+        return News((), since)
+    data = data[len(since.before) :]
+    lines = data.split(b"\n")[:-1]
+    while lines and b"\0" in lines[-1]:  # the length is there, the bytes are still on their way
+        lines.pop()
+    if not lines:
+        return News((), since, anew)
+    events, end = [], since.end
+    for line in lines:
+        end += len(line) + 1
+        with suppress(ValueError):
+            event = from_json(line)
+            if isinstance(event, JobEvent):
+                events.append((event, end))
+    last = (since.before + data[: end - since.end])[-_MARK:]
+    return News(tuple(events), Position(end, last), anew)
+
+
 def read_events(path: Path) -> Iterator[Event]:
     """Yield the events of a journal; a line that a crash tore is passed over."""
     with path.open("rb") as file:
@@ -85,13 +150,6 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield from_json(line)
             except ValueError:
                 continue
-
-
-def read_records(category_folder: Path) -> dict[str, JobRecord]:
-    """Return what the journals of a category say of jobs with an epoch, in the plan's order."""
-    read = (read_record(path) for path in category_folder.glob(f"runs/*/{JOURNAL}"))
-    records = {record.job.id: record for record in read if record is not None}
-    return dict(sorted(records.items(), key=lambda item: job_number(item[0])))
 
 
 def read_record(path: Path) -> JobRecord | None:
@@ -120,8 +178,24 @@ def is_ended(path: Path) -> bool:
         return True
     if last.endswith(_UNDER_WAY):
         return False
+    return _result(path) is not None
+
+
+def read_result(path: Path) -> JobEnded | None:
+    """Return the result of a journal's job, from the last line where that tells; else ``None``."""
+    data = path.read_bytes()
+    if data.endswith(_UNDER_WAY):
+        return None
+    if data.endswith(_ENDED):
+        with suppress(ValueError):
+            last = from_json(data[data.rfind(b"\n", 0, -1) + 1 :])
+            return last if isinstance(last, JobEnded) else None
+    return _result(path)
+
+
+def _result(path: Path) -> JobEnded | None:
     record = read_attempts(path)
-    return record is not None and record.ended is not None
+    return record.ended if record else None
 
 
 def job_number(job_id: str) -> int:

@@ -19,7 +19,7 @@ from llm_tool.logs.presence import whole_status
 from llm_tool.logs.session import Session
 from llm_tool.plan import Task
 
-STATUSES = ("done", "running", "interrupted", "failed", "damaged")
+STATUSES = ("done", "running", "detached", "interrupted", "failed", "damaged")
 _COLUMNS = ("model_identifier", "model_name", "language", "seed", "f1_macro", "test_f1_macro")
 
 
@@ -52,7 +52,8 @@ class Category:
 class Overview:
     """One session: how it stands, how many of its jobs are done, the best of each category.
 
-    ``status`` is ``running`` only while its process is there; ``damaged`` when its session.json
+    ``status`` is ``running`` only while its process is there, ``detached`` when its jobs go on on a
+    cluster without it; ``damaged`` when its session.json
     cannot be read. ``missing`` names the files that should be there and are not.
     """
 
@@ -70,7 +71,7 @@ class Overview:
     @property
     def is_unfinished(self) -> bool:
         """Whether there is something that can be gone on with."""
-        return self.status in ("interrupted", "failed")
+        return self.status in ("detached", "interrupted", "failed")
 
 
 def list_sessions(logs_dir: str | Path) -> list[Overview]:

@@ -69,15 +69,25 @@ def is_alive(run: Mapping[str, Any]) -> bool:
 
 
 def status_of(run: Mapping[str, Any]) -> str:
-    """Return how a run stands: ``running`` only while its process is there."""
-    gone = run["status"] == "running" and not is_alive(run)
-    return "interrupted" if gone else str(run["status"])
+    """Return how a run stands: ``running`` only while its process is there.
+
+    The jobs of a run on a cluster go on without that process: it counts as ``detached``.
+    """
+    if run["status"] != "running" or is_alive(run):
+        return str(run["status"])
+    return "detached" if is_on_cluster(run) else "interrupted"
+
+
+def is_on_cluster(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run's jobs are trained on a cluster, not by the process that started it."""
+    return bool((run.get("config") or {}).get("executor") == "slurm")
 
 
 def whole_status(runs: list[Mapping[str, Any]]) -> str:
     """Return how a session stands: ``done`` when all its runs are, else its most pressing state."""
     statuses = {status_of(run) for run in runs}
-    return next((s for s in ("running", "interrupted", "failed") if s in statuses), "done")
+    pressing = ("running", "detached", "interrupted", "failed")
+    return next((status for status in pressing if status in statuses), "done")
 
 
 @contextmanager

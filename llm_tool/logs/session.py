@@ -28,10 +28,18 @@ from llm_tool.logs import journal
 from llm_tool.logs.categories import assign_folders, folders_of
 from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, read_facts, versions
 from llm_tool.logs.files import disk_errors, locked, replacing
-from llm_tool.logs.metrics_csv import BEST, TRAINING, CategoryCsv
-from llm_tool.logs.presence import heartbeat, is_over, own_process, status_of, whole_status
+from llm_tool.logs.labels import recorded_result
+from llm_tool.logs.metrics_csv import RUNS, CategoryCsv
+from llm_tool.logs.presence import (
+    heartbeat,
+    is_on_cluster,
+    is_over,
+    own_process,
+    status_of,
+    whole_status,
+)
 from llm_tool.plan import Account, Job, Task
-from llm_tool.stopping import finishing
+from llm_tool.stopping import Detached, Paused, finishing
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -146,7 +154,7 @@ class Session:
             StudioError: A process is still at it, or the logs folder cannot be written.
         """
         process = own_process()
-        with self._writing("Starting the run"):
+        with self.writing("Starting the run"):
             facts = self._read()
             run = facts["runs"][number]
             if status_of(run) == "running":
@@ -183,20 +191,19 @@ class Session:
             facts["runs"].append(run | {"jobs": [job.id for job in named]})
             self._write(facts)
         self._folders = folders_of(facts)
+        self._categories = {}  # an interrupted run may have left them behind the journals
         return named, len(facts["runs"]) - 1
 
     @contextmanager
     def _until_over(self, number: int, process: Mapping[str, Any]) -> Iterator[None]:
         """Show that a run is alive, and enter how it ended."""
         self._failed = 0
-        self._categories = {}  # an interrupted run may have left them behind the journals
         try:
             with heartbeat(lambda: self._note(number, heartbeat=time.time())):
                 yield
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
             with suppress(DiskError):  # what ended the run matters more
-                self._end(number, "interrupted" if stopped else "failed")
+                self._end(number, _broken_off(error))
             raise
         else:
             self._end(number, "failed" if self._failed else "done")
@@ -204,18 +211,22 @@ class Session:
             is_over(process)
 
     def _end(self, number: int, status: Status) -> None:
-        self._note(number, status=status, ended=timestamp())
+        self._note(number, status=status, ended=None if status == "detached" else timestamp())
 
     def _note(self, number: int, **facts: object) -> None:
         """Enter facts of a run into session.json."""
-        with self._writing("Writing the logs"):
+        with self.writing("Writing the logs"):
             whole = self._read()
             whole["runs"][number] |= facts
             self._write(whole)
 
     @contextmanager
-    def _writing(self, doing: str) -> Iterator[None]:
-        """Write to the session, alone, and to the end."""
+    def writing(self, doing: str) -> Iterator[None]:
+        """Write to the session, alone, and to the end.
+
+        Raises:
+            DiskError: Its folder is gone, or cannot be written.
+        """
         with disk_errors(self.folder, doing), finishing():
             self.check_there()  # before the lock, which would make the folder anew
             with self._lock():
@@ -234,6 +245,9 @@ class Session:
                 remedy="Bring it back (a disk that is not mounted?).",
             )
 
+    def check_own(self) -> None:
+        """Make sure that it is this process that is to write; see ``JobSession``."""
+
     def _read(self) -> dict[str, Any]:
         if (self.folder / SESSION).exists():
             return read_facts(self.folder)
@@ -251,7 +265,8 @@ class Session:
 
     def _write(self, facts: dict[str, Any]) -> None:
         status = whole_status(facts["runs"])
-        ended = None if status == "running" else max(run["ended"] or "" for run in facts["runs"])
+        ends = [run["ended"] or "" for run in facts["runs"]]
+        ended = None if status in ("running", "detached") else max(ends)
         facts |= {"status": status, "ended": ended}
         with replacing(self.folder / SESSION) as file:
             json.dump(facts, file, indent=2)
@@ -276,16 +291,27 @@ class Session:
 
     def run_folder(self, job: Job) -> Path:
         """Return the folder of a job, for a shared encoder that of its first label."""
-        return self.category_folder(job.tasks[0]) / "runs" / job.id
+        return self.category_folder(job.tasks[0]) / RUNS / job.id
 
     def records(self, job: Job) -> tuple[journal.JobRecord | None, ...]:
         """Return what the journal of each of a job's tasks says; ``None`` without an epoch."""
-        paths = [self.run_folder(job.of(task)) / journal.JOURNAL for task in job.tasks]
-        return tuple(journal.read_record(path) if path.exists() else None for path in paths)
+        return tuple(
+            journal.read_record(path) if path.exists() else None for path in self.journals(job)
+        )
+
+    def journals(self, job: Job) -> list[Path]:
+        """Return the journal of each of a job's tasks."""
+        return [self.run_folder(job.of(task)) / journal.JOURNAL for task in job.tasks]
 
     def is_finished(self, job: Job) -> bool:
         """Tell whether a job has its result, in all of its categories."""
-        return all(record is not None and record.ended for record in self.records(job))
+        return all(path.exists() and journal.is_ended(path) for path in self.journals(job))
+
+    def result(self, job: Job) -> JobEnded | None:
+        """Return the result of a job that has it in all of its categories."""
+        own = [journal.read_result(path) for path in self.journals(job) if path.exists()]
+        ends = [result for result in own if result is not None]
+        return recorded_result(job, ends) if len(ends) == len(job.tasks) else None
 
     def record(self, event: Event) -> None:
         """Write an event of a job to its journal, then bring the category's CSVs up to date.
@@ -296,7 +322,7 @@ class Session:
         if not isinstance(event, JobEvent):
             return
         self._failed += isinstance(event, JobFailed)
-        with self._writing("Writing the logs"):
+        with self.writing("Writing the logs"):
             for own in per_category(event):
                 folder = self.run_folder(own.job)
                 is_first = not (folder / journal.JOURNAL).exists()
@@ -304,9 +330,14 @@ class Session:
                 if isinstance(own, JobStarted) and is_first:
                     continue  # no rows yet
                 if isinstance(own, JobStarted | EpochEnded | JobEnded):
-                    self._csv(folder.parents[1]).update(own)
+                    self.csv(folder.parents[1]).update(own)
 
-    def _csv(self, folder: Path) -> CategoryCsv:
+    def count_failure(self) -> None:
+        """Count a job of the run as failed that another process recorded."""
+        self._failed += 1
+
+    def csv(self, folder: Path) -> CategoryCsv:
+        """Return the keeper of a category's two files."""
         return self._categories.setdefault(folder, CategoryCsv(folder))
 
     def repair(self) -> list[str]:
@@ -315,7 +346,7 @@ class Session:
         Raises:
             StudioError: The session cannot be read, or its folder cannot be written.
         """
-        with self._writing("Repairing the session"):
+        with self.writing("Repairing the session"):
             changed = self._rebuild()
             facts = self._read()
             self._clean(facts)
@@ -325,21 +356,30 @@ class Session:
         return changed
 
     def _rebuild(self) -> list[str]:
-        changed = []
-        for folder in sorted(path.parent for path in self.folder.glob("*/runs")):
-            files = [folder / TRAINING, folder / BEST]
-            before = [path.read_bytes() if path.exists() else b"" for path in files]
-            self._csv(folder).rebuild()
-            if before != [path.read_bytes() if path.exists() else b"" for path in files]:
-                changed.append(folder.name)
-        return changed
+        self._categories = {}
+        folders = sorted(path.parent for path in self.folder.glob(f"*/{RUNS}"))
+        return [folder.name for folder in folders if self.csv(folder).rebuild()]
 
     def _clean(self, facts: Mapping[str, Any]) -> None:
-        """Take away what a killed process had not finished writing, unless one is at it."""
-        if whole_status(facts["runs"]) == "running":
+        """Take away what a killed process had not finished writing, unless one is at it.
+
+        Jobs of a run on a cluster may be, whoever follows them, until all of them are done.
+        """
+        runs = facts["runs"]
+        if any(is_on_cluster(run) and run["status"] != "done" for run in runs):
+            return
+        if whole_status(runs) == "running":
             return
         for path in self.folder.rglob(".*.tmp"):
             path.unlink()
+
+
+def _broken_off(error: BaseException) -> Status:
+    """Return how a run stands that did not come to its end."""
+    if isinstance(error, Detached):
+        return "detached"
+    stopped = isinstance(error, KeyboardInterrupt | Paused | DiskError | StoppedError)
+    return "interrupted" if stopped else "failed"
 
 
 def _running(process: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def describe(event: Event) -> str:
         return _job_line(event)
     if isinstance(event, JobFailed):
         why = " ".join(filter(None, (event.what, event.remedy)))
-        return f"{_title(event.job)}: failed: {visible(why)}"
+        output = "".join(f"\n  | {visible(line)}" for line in event.output)
+        return f"{_title(event.job)}: failed: {visible(why)}{output}"
     if isinstance(event, Reinforcement):
         return f"{_title(event.job)}: {describe_reinforcement(event)}"
     if isinstance(event, RunEnded):

@@ -148,6 +148,8 @@ class RunDisplay:
         self._console.print(Text(f"✗ {visible(event.job.title)} failed", style=BAD))
         error = StudioError(event.what, where=event.where, remedy=event.remedy)
         show_error(self._console, error)
+        for line in event.output:
+            self._console.print(Text(f"  │ {visible(line)}", style=QUIET), soft_wrap=True)
         self._console.print()
 
 

@@ -104,9 +104,10 @@ def show_configured(console: Console, archive: Archive) -> None:
     jobs = {training.job.id for training in archive.trainings}
     undone = {training.job.id for training in archive.trainings if training.ended is None}
     console.print(Text(f"{archive.status}, {len(jobs - undone)} of {len(jobs)} jobs done"))
-    if archive.status in ("interrupted", "failed"):
+    if archive.status in ("detached", "interrupted", "failed"):
         command = visible(Session(archive.folder.parent, archive.id).resume_command)
-        console.print(Text.assemble(("go on     ", QUIET), command), soft_wrap=True)
+        what = "follow" if archive.status == "detached" else "go on"
+        console.print(Text.assemble((f"{what:10}", QUIET), command), soft_wrap=True)
     _line(console, "started", when(facts.get("started")))
     _line(console, "ended", when(facts.get("ended")))
     _line(console, "host", str(facts.get("host", "")))

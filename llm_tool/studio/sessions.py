@@ -15,7 +15,10 @@ from llm_tool.logs.session import Session
 from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table
 from llm_tool.text import plural, shorten, visible
 
-_STYLES = {"done": "", "running": GOOD, "interrupted": WARN, "failed": BAD, "damaged": BAD}
+_STYLES = {
+    "done": "", "running": GOOD, "detached": GOOD, "interrupted": WARN, "failed": BAD,
+    "damaged": BAD,
+}  # fmt: skip
 _BEST_WIDTH = 17  # of the column with the best models, at least
 _NAMED = 5  # sessions with missing files
 

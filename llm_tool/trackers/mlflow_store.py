@@ -90,7 +90,8 @@ class MlflowStore:
         if metrics:
             self.log(run, int(metrics.get("best_epoch", 0)), metrics)
         own = self._runs.pop((run.category, run.job_id))
-        self._client.set_terminated(own, _STATUSES[status])
+        if status != "detached":  # else it is running still
+            self._client.set_terminated(own, _STATUSES[status])
 
 
 def _client_of(database: Path) -> MlflowClient:

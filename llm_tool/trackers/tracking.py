@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,9 +11,11 @@ from llm_tool.events import (
     EpochEnded,
     Event,
     JobEnded,
+    JobEvent,
     JobFailed,
     JobStarted,
     RunEnded,
+    RunStarted,
     Status,
     per_category,
 )
@@ -60,6 +63,7 @@ class Tracking:
 
     A job that starts again, in this process or when its session is resumed, gets its run anew,
     with the epochs that it goes on from: those that it takes back are not in it, none is twice.
+    What jobs on a cluster did while nobody followed them is told when somebody does again.
     """
 
     def __init__(self, store: Store, session: Session, settings: Mapping[str, Any]) -> None:
@@ -77,39 +81,49 @@ class Tracking:
 
     def __call__(self, event: Event) -> None:
         """Tell the tracker of an event, if it is one of a job's."""
-        if isinstance(event, RunEnded):
+        if isinstance(event, RunStarted) and self._settings.get("executor") == "slurm":
+            for result in event.done:
+                for own in per_category(result):
+                    self._tell(own)
+        elif isinstance(event, RunEnded):
             for run in list(self._open.values()):  # what was stopped in its midst
-                self._end(run, {}, "interrupted")
+                left = event.status == "detached"  # on a cluster, where it goes on
+                self._end(run, {}, "detached" if left else "interrupted")
         elif isinstance(event, JobStarted | EpochEnded | JobEnded | JobFailed):
             for own in per_category(event):
-                if isinstance(own, JobStarted | EpochEnded | JobEnded | JobFailed):
-                    self._tell(own)
+                self._tell(own)
 
-    def _tell(self, event: JobStarted | EpochEnded | JobEnded | JobFailed) -> None:
+    def _tell(self, event: JobEvent) -> None:
         category = self._session.category_name(event.job.task)
         if isinstance(event, JobStarted):
-            self._begin(category, event.job, event)
+            self._begin(category, event.job, event, event.resumed_from)
             return
-        run = self._open.get((category, event.job.id)) or self._begin(category, event.job)
+        run = self._open.get((category, event.job.id)) or self._join(category, event)
         if isinstance(event, EpochEnded):
             self._store.log(run, event.epoch, epoch_metrics(event))
         elif isinstance(event, JobEnded):
             self._end(run, end_metrics(event), "done")
-        else:
+        elif isinstance(event, JobFailed):
             self._end(run, {}, "failed")
 
-    def _begin(self, category: str, job: Job, started: JobStarted | None = None) -> TrackedRun:
+    def _join(self, category: str, event: JobEvent) -> TrackedRun:
+        """Begin the run of a job that has begun before, with the epochs before this event."""
+        (record,) = self._session.records(event.job)
+        until = event.epoch - 1 if isinstance(event, EpochEnded) else sys.maxsize
+        return self._begin(category, event.job, record.started if record else None, until)
+
+    def _begin(self, category: str, job: Job, started: JobStarted | None, until: int) -> TrackedRun:
+        """Begin a job's run anew, with the recorded epochs up to one of them."""
         name = " ".join(filter(None, (job.name, job.model_name, job.language, f"seed {job.seed}")))
         settings = {k: _text(v) for k, v in self._settings.items()} | job_settings(job, started)
         run = TrackedRun(self._session.id, category, job.id, name, settings)
         self._open.pop((category, job.id), None)
         self._store.begin(run)
         self._open[category, job.id] = run  # not before: Ctrl-C can come in the midst of it
-        if started is not None and started.resumed_from:
-            (record,) = self._session.records(job)
-            for epoch in record.epochs if record else ():
-                if epoch.epoch <= started.resumed_from:
-                    self._store.log(run, epoch.epoch, epoch_metrics(epoch))
+        (record,) = self._session.records(job) if until else (None,)
+        for epoch in record.epochs if record else ():
+            if epoch.epoch <= until:
+                self._store.log(run, epoch.epoch, epoch_metrics(epoch))
         return run
 
     def _end(self, run: TrackedRun, metrics: Metrics, status: Status) -> None:

@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from llm_tool.config import RunConfig, TrainingSettings
-from llm_tool.data.dataset import Dataset
+from llm_tool.config import LongDocuments, RunConfig, TrainingSettings
+from llm_tool.data.dataset import Dataset, Rows
 from llm_tool.data.tokens import Examples, JobData, Tokenizer, TokenStore
 from llm_tool.data.windows import treatment
 from llm_tool.events import JobEnded, Observer
@@ -23,6 +23,22 @@ from llm_tool.trainers.pretrained import Model, load_model, load_tokenizer, star
 from llm_tool.trainers.reinforcement import class_shares
 
 Stores: TypeAlias = dict[tuple[str, int], TokenStore]
+
+
+class Encoding(Protocol):
+    """What training takes of a model before it is loaded; ``Encoder`` finds it out."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the model's files are."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+
+    @property
+    def tokens(self) -> TokenStore:
+        """The tokens of the rows."""
 
 
 class Encoder:
@@ -91,8 +107,8 @@ def identity(tokenizer: Tokenizer) -> str:
 def train_job(
     job: Job,
     parts: Parts,
-    dataset: Dataset,
-    encoder: Encoder,
+    dataset: Rows,
+    encoder: Encoding,
     config: RunConfig,
     session: Session,
     on_event: Observer,
@@ -115,8 +131,15 @@ def train_job(
     )
 
 
+def long_rows(parts: Parts, store: TokenStore, config: RunConfig) -> tuple[set[int], LongDocuments]:
+    """Return which rows of a job are longer than its model takes, and what is done with them."""
+    every = [row for rows in parts.named().values() for row in rows]
+    long = store.too_long(every)
+    return long, treatment(config.long_documents, len(long), len(every))
+
+
 def prepare_job(
-    job: Job, parts: Parts, dataset: Dataset, encoder: Encoder, config: RunConfig
+    job: Job, parts: Parts, dataset: Rows, encoder: Encoding, config: RunConfig
 ) -> tuple[Model, JobData, TrainingSettings]:
     """Return what a job is trained with: its new model, its tokenised rows, its settings.
 
@@ -124,9 +147,7 @@ def prepare_job(
         StudioError: The model cannot be had or loaded.
     """
     store = encoder.tokens
-    every = [row for rows in parts.named().values() for row in rows]
-    long = store.too_long(every)
-    how = treatment(config.long_documents, len(long), len(every))
+    long, how = long_rows(parts, store, config)
     excluded = long if how == "exclude" else set()
     whole = partial(store.windows, overlap=config.window_overlap)
     tokens_of = whole if how == "chunk" else store.token_ids

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from llm_tool.plan import Job, Task
 
 if TYPE_CHECKING:
-    from llm_tool.data.dataset import Dataset
+    from llm_tool.data.dataset import Rows
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
 EVEN_ODDS = 0.5
 
 
-def label_array(job: Job, dataset: Dataset, rows: Sequence[int]) -> Labels:
+def label_array(job: Job, dataset: Rows, rows: Sequence[int]) -> Labels:
     """Return what rows are to be taught as, shape (rows,), or (rows, labels) of a shared encoder.
 
     Positions in the task's classes; for a binary task 1 where the row has the label value.

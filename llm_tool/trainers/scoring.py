@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,18 @@ from llm_tool.config import TrainingSettings
 from llm_tool.data.tokens import Examples, JobData
 from llm_tool.errors import StudioError
 from llm_tool.events import (
-    ClassScore,
     EpochEnded,
     JobEnded,
     JobStarted,
-    LanguageScore,
     Phase,
     Scores,
 )
+from llm_tool.logs.labels import MEAN, together, whole_result
 from llm_tool.logs.session import timestamp
 from llm_tool.plan import Job, Task
 from llm_tool.trainers.metrics import f1_macro_interval, score
 from llm_tool.trainers.multi_label_trainer import Labels, Logits, best_threshold, each_task, predict
 from llm_tool.trainers.pretrained import Model
-
-_MEAN = "mean_"
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def check_finite(loss: float, where: str) -> None:
 
 def is_better(value: float, than: float, monitor: str) -> bool:
     """Tell whether a value of the monitored metric beats another; equal does not."""
-    lower_wins = monitor.removeprefix(_MEAN) == "val_loss"
+    lower_wins = monitor.removeprefix(MEAN) == "val_loss"
     return value < than if lower_wins else value > than
 
 
@@ -147,57 +143,10 @@ def epoch_ended(
             training_phase=phase,
         )
         epochs.append(ended)
-    whole = _together(job, epochs) if job.labels else epochs[0]
+    whole = together(job, epochs) if job.labels else epochs[0]
     chosen = best is None or is_better(whole.selection_value, best.selection_value, whole.monitor)
     own = tuple(replace(label, is_best=chosen) for label in whole.labels)
     return replace(whole, is_best=chosen, labels=own)
-
-
-def _together(job: Job, epochs: Sequence[EpochEnded]) -> EpochEnded:
-    """Return the epoch of a shared encoder: the means of its labels, which are its classes.
-
-    One network has one best epoch: the mean of the monitored metric chooses it for all labels.
-    """
-    value = fmean(epoch.selection_value for epoch in epochs)
-    monitor = _MEAN + epochs[0].monitor
-    return replace(
-        epochs[0],
-        job=job,
-        train_loss=fmean(epoch.train_loss for epoch in epochs),
-        val_loss=fmean(epoch.val_loss for epoch in epochs),
-        scores=_mean_scores(job, [epoch.scores for epoch in epochs]),
-        monitor=monitor,
-        selection_value=value,
-        labels=tuple(replace(e, monitor=monitor, selection_value=value) for e in epochs),
-    )
-
-
-def _mean_scores(job: Job, scores: Sequence[Scores]) -> Scores:
-    names = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted")
-    means = {name: fmean(getattr(one, name) for one in scores) for name in names}
-    positive = zip(job.task.classes, scores, strict=True)
-    return Scores(
-        **means,
-        classes=tuple(_named(one.classes[1], name) for name, one in positive),
-        languages=tuple(
-            LanguageScore(
-                language=own[0].language,
-                accuracy=_mean([lang.accuracy for lang in own]),
-                f1_macro=_mean([lang.f1_macro for lang in own]),
-                support=own[0].support,
-            )
-            for own in zip(*(one.languages for one in scores), strict=True)
-        ),
-    )
-
-
-def _named(positive: ClassScore, name: str) -> ClassScore:
-    return replace(positive, name=name)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return fmean(defined) if defined else None
 
 
 def _scores(task: Task, predicted: Labels, labels: Labels, rows: Examples) -> Scores:
@@ -235,37 +184,6 @@ def job_ended(
             result = replace(result, test=scores, f1_macro_low=low, f1_macro_high=high)
         results.append(result)
     return whole_result(job, best, results)
-
-
-def whole_result(job: Job, best: EpochEnded, own: Sequence[JobEnded]) -> JobEnded:
-    """Return the result of a job from those of its tasks: of a shared encoder, the means.
-
-    Args:
-        job: The job.
-        best: Its best epoch.
-        own: The result of its one task, or of each label of a shared encoder.
-    """
-    if not job.labels:
-        return own[0]
-    tested = [result.test for result in own if result.test is not None]
-    mean = _mean_scores(job, tested) if tested else None
-    return replace(own[0], job=job, best=best, test=mean, f1_macro_low=None, f1_macro_high=None,
-                   threshold=None, labels=tuple(own))  # fmt: skip
-
-
-def recorded_result(job: Job, own: Sequence[JobEnded]) -> JobEnded:
-    """Return the result of a finished job from what the journals of its tasks say."""
-    if not job.labels:
-        return own[0]
-    best = _together(job, [result.best for result in own])
-    chosen = own[0].best  # the labels of one network have one best epoch, chosen by their mean
-    best = replace(
-        best,
-        monitor=chosen.monitor,
-        selection_value=chosen.selection_value,
-        labels=tuple(result.best for result in own),
-    )
-    return whole_result(job, best, own)
 
 
 def with_cost(

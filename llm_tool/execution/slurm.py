@@ -1,0 +1,290 @@
+"""A SLURM cluster as the owner of a session sees it: sbatch, squeue, scancel."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from llm_tool.config import RunConfig
+from llm_tool.errors import StudioError
+from llm_tool.execution.cluster import Place
+from llm_tool.execution.sbatch import (
+    OUTPUT,
+    check_folder,
+    pieces,
+    submitit_options,
+    waits_for,
+)
+from llm_tool.execution.slurm_job import become_job
+from llm_tool.execution.submissions import Submission, Submissions, new_name
+from llm_tool.logs.facts import JOBS
+from llm_tool.logs.journal import job_number
+from llm_tool.logs.session import Session
+from llm_tool.text import visible
+
+_ANSWERS_WITHIN = 60.0  # seconds
+_SUBMITTED = (sys.executable, "-u", "-m", "submitit.core._submit")  # as submitit starts a job
+_FORMAT = "%T|%K|%N|%j|%r"  # state, place in the array, nodes, name, reason
+_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+_QUEUED = {
+    "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+}  # fmt: skip
+_LARGEST_ARRAY = 1001  # where the cluster does not say: SLURM's own default
+# How squeue and sacct say that a job is over, in words.
+_ENDS = {
+    "BOOT_FAIL": "its node did not start",
+    "CANCELLED": "it was cancelled",
+    "DEADLINE": "its deadline was over",
+    "FAILED": "its process failed",
+    "NODE_FAIL": "its node failed",
+    "OUT_OF_MEMORY": "memory ran out",
+    "PREEMPTED": "it had to make room for another job",
+    "TIMEOUT": "its time limit was over",
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of squeue."""
+
+    submission: str
+    job_id: str
+    state: str
+    node: str
+    reason: str
+
+
+class SlurmScheduler:
+    """Hands the jobs of one session to SLURM through submitit; see ``cluster.Scheduler``.
+
+    Nothing depends on what sbatch answers, nor on accounting: jobs are known by the names of their
+    submissions, which are on disk before sbatch is called.
+    """
+
+    def __init__(self, session: Session, config: RunConfig) -> None:
+        """Take the session, and its settings with threads decided."""
+        self._session = session
+        self._config = config
+        self._known = Submissions(session)
+        self._ended: dict[tuple[str, str], str] = {}  # by submission and job, as squeue last said
+
+    def submit(self, job_ids: Sequence[str]) -> None:
+        """Hand jobs over, in as many arrays as the cluster's largest one asks for.
+
+        Raises:
+            StudioError: submitit or sbatch is missing, or the cluster refuses the jobs.
+        """
+        check_submitit()
+        _find("sbatch")
+        check_folder(self._session.cluster_folder)
+        parallel = self._config.slurm_parallel
+        numbers: list[str] = []
+        for first, last, share in pieces(len(job_ids), largest_array(), parallel):
+            before = waits_for(len(numbers), parallel)
+            after = None if before is None else numbers[before]
+            numbers.append(self._submit_array(job_ids[first:last], share, after))
+
+    def _submit_array(self, job_ids: Sequence[str], share: int | None, after: str | None) -> str:
+        """Submit one array, and return the number that SLURM gave it."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        made = self._known.enter(job_ids)
+        executor = SlurmExecutor(self._known.folder(made))
+        asked = submitit_options(self._config, made.name, share or len(job_ids))
+        if after is not None:
+            asked["dependency"] = f"afterany:{after}"
+        executor.update_parameters(**asked)
+        jobs_file = str((self._session.folder / JOBS).absolute())
+        indices = [job_number(job_id) - 1 for job_id in job_ids]
+        try:
+            with redirect_stderr(io.StringIO()):  # it prints what it raises
+                taken = executor.map_array(become_job, [jobs_file] * len(indices), indices)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise StudioError(
+                f"SLURM refuses the jobs: {_said(str(error))}",
+                remedy="Change what they ask for (the settings slurm_…), or try again later: "
+                + self._session.resume_command,
+            ) from error
+        number = taken[0].job_id.partition("_")[0]
+        self._known.confirm(made, number)
+        return str(number)
+
+    def look(self) -> Mapping[str, Place] | None:
+        """Return the jobs that are queued or running; ``None`` when SLURM does not answer.
+
+        Raises:
+            StudioError: There is no squeue on this machine.
+        """
+        if not self._known:
+            return {}
+        _find("squeue")
+        rows = self._rows()
+        if rows is None:
+            return None
+        places: dict[str, Place] = {}
+        for row in rows:
+            if row.state in _RUNNING:
+                places[row.job_id] = Place("running", node=row.node)
+            elif row.state in _QUEUED:  # of two of the same job, the running one
+                places.setdefault(row.job_id, Place("queued", reason=row.reason))
+            else:
+                self._ended[row.submission, row.job_id] = row.state
+        return places
+
+    def _rows(self) -> list[_Row] | None:
+        """Return what squeue says of this session's jobs, also of those that just ended.
+
+        It is asked for all jobs of the user and told apart here: that is one question to the
+        controller however many submissions there are, and no version of SLURM takes an unknown
+        state for a mistake.
+        """
+        told = _ask(
+            "squeue", f"--user={os.getuid()}", "--noheader", "--array", "--states=all",
+            f"--format={_FORMAT}",
+        )  # fmt: skip
+        if told is None:
+            return None
+        rows = []
+        for line in told.splitlines():
+            state, task, node, name, reason = (*line.split("|", 4), *[""] * 5)[:5]
+            submission = self._known.named(name.strip())
+            index = int(task) if task.isdigit() else 0  # a submission of one job is no array
+            if submission is not None and index < len(submission.jobs):
+                why = "" if reason == "None" else reason
+                rows.append(_Row(submission.name, submission.jobs[index], state, node, why))
+        return rows
+
+    def submissions(self, job_id: str) -> int:
+        """Return how many times SLURM took a job, as far as that was written down."""
+        return sum(bool(one.cluster_id) for one in self._known.of(job_id))
+
+    def output(self, job_id: str) -> str:
+        """Return the path of the file with what a job last wrote; empty when there is none."""
+        written = [
+            path
+            for one in self._known.of(job_id)
+            for path in self._known.folder(one).glob(_output_of(one, job_id))
+        ]
+        return str(max(written, key=lambda path: path.stat().st_mtime)) if written else ""
+
+    def why_lost(self, job_id: str) -> str:
+        """Return why a job is in the queue no more, as far as SLURM still says; else empty."""
+        own = self._known.of(job_id)
+        if not own:
+            return ""
+        state = self._ended.get((own[-1].name, job_id), "")
+        if not state and own[-1].cluster_id:  # SLURM forgets, but its accounting, if there is one
+            task = f"_{own[-1].jobs.index(job_id)}" if len(own[-1].jobs) > 1 else ""
+            number = f"{own[-1].cluster_id}{task}"
+            told = _ask("sacct", "--noheader", "-X", "--parsable2", "--format=State", "-j", number)
+            state = next(iter((told or "").split()), "")
+        return _ENDS.get(state, "")
+
+    def cancel(self) -> None:
+        """Take all jobs of the session out of the queue, and stop those that run."""
+        rows = self._rows()
+        names = self._known if rows is None else {row.submission for row in rows}
+        for name in names:
+            _ask("scancel", f"--user={os.getuid()}", f"--name={name}")
+
+
+def check_submitit() -> None:
+    """Make sure that submitit is installed.
+
+    Raises:
+        StudioError: It is not.
+    """
+    if find_spec("submitit") is None:
+        raise StudioError(
+            "submitit, which hands jobs to SLURM, is not installed.",
+            remedy='Install it: pip install "llm-tool[slurm]"; or let llm-tool export --sbatch '
+            "write scripts that go without it.",
+        )
+
+
+def largest_array() -> int:
+    """Return how many jobs an array may have on this cluster."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config") or "", re.M)
+    return max(1, int(found[1])) if found else _LARGEST_ARRAY
+
+
+def submitit_scripts(config: RunConfig, session: Session, jobs: int) -> list[str]:
+    """Return the scripts that ``submit`` would hand over, without a cluster at hand.
+
+    Args:
+        config: The settings, threads decided.
+        session: The session that the jobs would be of.
+        jobs: How many there are.
+
+    Raises:
+        StudioError: submitit is missing, or a setting cannot be written into a script.
+    """
+    check_submitit()
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    check_folder(session.cluster_folder)
+    scripts = []
+    parallel = config.slurm_parallel
+    for number, (first, last, share) in enumerate(pieces(jobs, largest_array(), parallel)):
+        name = new_name(session)
+        folder = session.cluster_folder / "jobs" / name
+        count = last - first
+        asked = submitit_options(config, name, share or count)
+        if (before := waits_for(number, parallel)) is not None:
+            asked["dependency"] = f"afterany:(array {before + 1})"
+        scripts.append(
+            _make_sbatch_string(
+                command=shlex.join([*_SUBMITTED, str(folder)]),
+                folder=folder,
+                map_count=count if count > 1 else None,
+                **asked,
+            )
+        )
+    return scripts
+
+
+def _output_of(submission: Submission, job_id: str) -> str:
+    task = submission.jobs.index(job_id)
+    named = OUTPUT.replace("%A", "*").replace("%a", str(task))
+    return named if len(submission.jobs) > 1 or submission.by_hand else "*_0_log.out"
+
+
+def _find(command: str) -> None:
+    if shutil.which(command) is None:
+        raise StudioError(
+            f"There is no {command} here: this machine is not part of a SLURM cluster.",
+            remedy="Work on the cluster's login node, or train here: --executor local.",
+        )
+
+
+def _ask(*words: str) -> str | None:
+    """Return what a command of SLURM prints; ``None`` when it fails or is not there."""
+    try:
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWERS_WITHIN,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _said(error: str) -> str:
+    """Return the last thing that a command said, on one line."""
+    lines = [line for line in error.splitlines() if line.strip()] or ["without a word."]
+    return visible(lines[-1].removeprefix("sbatch: ").removeprefix("error: "))
