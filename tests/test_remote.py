@@ -334,7 +334,18 @@ def test_jobs_of_exported_scripts_are_followed_but_never_submitted(owner: Owner)
     owner.session._create()
     job_ids = ["j0001", "j0002", "j0003"]
     Submissions(owner.session).enter(job_ids, by_hand=True)
-    owner.cluster.queue = job_ids[:2]
+    owner.cluster.queue = list(job_ids)
+
+    assert ids(owner.follow()) == job_ids
+    assert owner.cluster.handed == []
+
+
+def test_who_follows_exported_scripts_says_when_none_of_their_jobs_is_in_the_queue(
+    owner: Owner,
+) -> None:
+    owner.session._create()
+    Submissions(owner.session).enter(["j0001", "j0002", "j0003"], by_hand=True)
+    owner.cluster.queue = ["j0001", "j0002"]
     owner.cluster.fails.add("j0001")
 
     with pytest.raises(StoppedError, match="1 job of the session are not done"):

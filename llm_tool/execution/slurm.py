@@ -86,6 +86,7 @@ class SlurmScheduler:
         """
         check_submitit()
         _find("sbatch")
+        _find("srun")
         check_folder(self._session.cluster_folder)
         parallel = self._config.slurm_parallel
         numbers: list[str] = []
