@@ -3,6 +3,9 @@
 The first one waits until a write is complete, the second one does not; both raise
 ``KeyboardInterrupt`` in the main thread. Where the work is done elsewhere, on a cluster, all but
 Ctrl-C only end the watching: they raise ``Detached``.
+
+A request to pause raises nothing: the training looks for it, saves where it is, and then ends with
+``Paused``.
 """
 
 from __future__ import annotations
@@ -136,48 +139,49 @@ def finishing() -> Iterator[None]:
 
 
 class Paused(BaseException):
-    """A training was asked to pause, has left a checkpoint, and is to go on another time."""
+    """A training was asked to pause; it saved all that going on from the same place takes."""
 
 
 @dataclass
 class _Pause:
-    asked_by: str = ""
-
-    def ask(self, number: int, _: object) -> None:
-        self.asked_by = signal.Signals(number).name
+    listening: bool = False
+    name: str = ""
 
 
 _pause = _Pause()
 
 
 @contextmanager
-def pause_on(*names: str) -> Iterator[None]:
-    """Let signals ask for a pause, which whoever trains looks for with ``pause_asked``.
-
-    Outside of the main thread nothing changes, for Python handles signals there only.
+def pause_on(*signal_names: str) -> Iterator[None]:
+    """Take some signals for a request to pause; the first one counts, and nothing is raised.
 
     Args:
-        names: Names of the signals; those that the system does not have are left out.
+        signal_names: As ``SIGUSR1``; a name that the system does not have is passed over.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    _pause.asked_by = ""
-    before = {number: signal.signal(number, _pause.ask) for number in known}
+    known = [getattr(signal, name) for name in signal_names if hasattr(signal, name)]
+    _pause.listening, _pause.name = True, ""
+    before = {number: signal.getsignal(number) for number in known}
     try:
+        for number in known:
+            signal.signal(number, lambda number, _: ask_pause(signal.Signals(number).name))
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _pause.asked_by = ""
+        _pause.listening = False
+
+
+def ask_pause(signal_name: str) -> None:
+    """Ask for a pause, if ``pause_on`` listens and none was asked for yet."""
+    if _pause.listening:
+        _pause.name = _pause.name or signal_name
 
 
 def pause_asked() -> bool:
-    """Tell whether a signal has asked for a pause."""
-    return bool(_pause.asked_by)
+    """Tell whether a pause was asked for; never outside of ``pause_on``."""
+    return _pause.listening and bool(_pause.name)
 
 
 def pause_signal() -> str:
-    """Return the name of the signal that last asked for a pause; empty where none did."""
-    return _pause.asked_by
+    """Return the name of the signal that asked for the last pause, empty where none did."""
+    return _pause.name

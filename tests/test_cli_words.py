@@ -23,6 +23,10 @@ from llm_tool.cli.doctor import examine
             ["resume", "20260101_000000"],
             "\nStopped. What was recorded up to the last epoch is kept.\n",
         ),
+        (
+            ["job", "run", "jobs.jsonl", "--index", "0"],
+            "\nStopped. What was recorded up to the last epoch is kept.\n",
+        ),
     ],
 )
 def test_ctrl_c_says_what_is_true_of_the_command(
@@ -33,6 +37,7 @@ def test_ctrl_c_says_what_is_true_of_the_command(
 
     monkeypatch.setattr("llm_tool.logs.archive.read_session", stop)
     monkeypatch.setattr("llm_tool.studio.runs.resume_session", stop)
+    monkeypatch.setattr("llm_tool.execution.job.find_job", stop)
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", said)
 
@@ -40,7 +45,7 @@ def test_ctrl_c_says_what_is_true_of_the_command(
 def test_the_help_says_of_each_command_what_it_does_in_one_line() -> None:
     done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
     commands = done.stdout.split("Commands:\n")[1].splitlines()
-    assert len(commands) == len(app.registered_commands)
+    assert len(commands) == len(app.registered_commands) + len(app.registered_groups)
     assert not [line for line in commands if "..." in line]
 
 

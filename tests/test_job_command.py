@@ -23,25 +23,25 @@ from llm_tool.events import (
     JobStarted,
 )
 from llm_tool.execution import job as execution_job
+from llm_tool.execution.launch import PAUSES
 from llm_tool.execution.local import run_plan
 from llm_tool.execution.prepared import job_command
 from llm_tool.logs import Session
 from llm_tool.logs.journal import JOURNAL, read_events
 from llm_tool.modes.planning import prepare
 from llm_tool.modes.resume import restore
-from llm_tool.stopping import Paused
+from llm_tool.stopping import pause_on
 from tests.conftest import Run
 from tests.jobs_by_hand import SESSION_ID, Prepared, prepared, settings, tables
 
 MODES = (
-    # A multi-class task, yes-or-no ones, points of a learning curve; most texts in windows.
+    # A multi-class task and yes-or-no ones; most texts are read in windows.
     {
         "mode": "custom",
         "label": ("sentiment", "areas"),
         "epochs": 1,
         "max_length": 8,
         "long_documents": "chunk",
-        "learning_curve": True,
         "small_classes": "drop",
         "seeds": (3,),
     },
@@ -88,7 +88,6 @@ def test_jobs_by_hand_in_any_order_leave_the_files_of_a_run_on_this_machine(
     jobs = [job for own in runs for job, _ in own.trainings]
     assert {job.kind for job in jobs} == {"multi-class", "one-vs-all", "multi-label"}
     assert {job.fold for job in jobs} == {0, 1, 2}
-    assert any(job.is_partial for job in jobs)
     order = list(range(len(jobs)))
     random.Random(1).shuffle(order)
     assert runs[0].run(*order) == [0] * len(jobs)
@@ -139,7 +138,8 @@ def attempt(one: Prepared, *observers: Callable[[Event], None]) -> execution_job
         for observer in observers:
             observer(event)
 
-    return execution_job.train_prepared(session, job, folder, manifest, show)
+    with pause_on(*PAUSES):
+        return execution_job.train_prepared(session, job, folder, manifest, show)
 
 
 def test_a_job_needs_neither_the_data_nor_a_network_and_runs_from_any_folder(
@@ -298,10 +298,10 @@ def test_an_attempt_that_writes_nothing_yet_notices_between_batches(
     assert kinds(one) == [JobStarted]
 
 
-def paused_at(epoch: int) -> Callable[[Event], None]:
+def signal_at(epoch: int, batch: int, name: str = "SIGTERM") -> Callable[[Event], None]:
     def observe(event: Event) -> None:
-        if isinstance(event, EpochEnded) and event.epoch == epoch:
-            raise Paused
+        if isinstance(event, BatchEnded) and (event.epoch, event.batch) == (epoch, batch):
+            os.kill(os.getpid(), getattr(signal, name))
 
     return observe
 
@@ -310,14 +310,15 @@ def test_a_paused_job_goes_on_to_the_same_numbers(
     here: Path, tweets: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = []
-    for name, observers in (("whole", ()), ("paused", (paused_at(1),))):
+    for name, pauses in (("whole", ()), ("paused", ((1, 2), (2, 1), (2, 3)))):
         (here / name).mkdir()
         monkeypatch.chdir(here / name)
         own = prepared(settings(tweets, tiny_bert))
-        ends += [attempt(own, *observers), attempt(own)] if observers else [attempt(own)]
+        ends += [attempt(own, signal_at(*place)) for place in pauses]
+        ends.append(attempt(own))
         own.session.repair()
 
-    assert ends == ["done", "paused", "done"]
+    assert ends == ["done", "paused", "paused", "paused", "done"]
     of_whole, of_paused = (
         tables(here / name / "training_logs" / SESSION_ID) for name in ("whole", "paused")
     )
@@ -350,13 +351,8 @@ def test_a_job_whose_time_is_up_goes_back_to_the_queue(
     else:
         monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
-    class Pausing:
-        def __call__(self, event: Event) -> None:
-            if isinstance(event, EpochEnded):
-                os.kill(os.getpid(), getattr(signal, by))
-                raise Paused
-
-    monkeypatch.setattr("llm_tool.logs.summary.PlainSummary", Pausing)
+    show = signal_at(1, 1, by)
+    monkeypatch.setattr("llm_tool.logs.summary.PlainSummary", lambda: show)
     assert one.run(0) == [75]
 
     calls = here / "bin" / "calls"
@@ -399,15 +395,21 @@ def test_a_job_that_got_nowhere_in_its_time_does_not_go_back_to_the_queue(
     assert not (one.folder(0) / JOURNAL).exists()
 
 
-def test_a_process_that_is_not_the_first_of_several_records_nothing(
-    one: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_not_the_first_of_several_records_nothing(one: Prepared) -> None:
     session, job = execution_job.find_job(one.plan, 0)
     started = JobStarted(job, "", 1, 1, 1, 1, 1, 0.1, 8, 0, "f1_macro", "cpu", "float32", 1)
-    monkeypatch.setenv("RANK", "1")
-    assert not execution_job.is_first_process()
-    session.record(started)
+    session.record(started)  # it has no claim
     assert not one.folder(0).exists()
+
+
+def test_several_processes_train_a_job_together(
+    here: Path, tweets: Path, tiny_bert: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = prepared(settings(tweets, tiny_bert, processes=2, threads=2, epochs=1))
+    assert own.run(0) == [0]
+    assert kinds(own) == [JobStarted, EpochEnded, JobEnded]
+    assert capfd.readouterr().err.count("epoch 1 ") == 1
+    assert not (own.folder(0) / "attempt.json").exists()
 
 
 def test_the_folder_of_the_run_must_be_on_the_node(one: Prepared) -> None:

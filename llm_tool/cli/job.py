@@ -14,7 +14,7 @@ from llm_tool.errors import StudioError
 from llm_tool.stopping import pause_on, pause_signal
 
 if TYPE_CHECKING:
-    from llm_tool.config import RunConfig
+    from llm_tool.execution.prepared_files import Manifest, PreparedFolder
     from llm_tool.logs.job_session import JobSession
     from llm_tool.plan import Job
 
@@ -37,29 +37,37 @@ def run(
     Exit codes: 0 done, now or before; 1 it failed; 2 there is no such job, or it was not prepared;
     75 it paused and goes on when it is started again.
     """
-    from llm_tool.execution.job import PAUSE_SIGNALS, find_job, is_over, prepared_for
+    from llm_tool.execution.job import find_job, is_over, prepared_for
 
     session, own = find_job(plan, index)
     if is_over(session, own):
         _say(f"{own.id} is done already.")
         return
     from llm_tool.config import make_config
+    from llm_tool.execution.launch import PAUSES, is_launched, launcher, leave, run_together
+    from llm_tool.execution.prepared import job_command
 
     folder, manifest = prepared_for(session, own)
     _go_to(session, own)
-    _start_together(session, own, make_config(dict(manifest.config)))
-    with pause_on(*PAUSE_SIGNALS):  # before the libraries are loaded, which takes seconds
-        from llm_tool.execution.job import train_prepared
-        from llm_tool.logs.summary import PlainSummary
+    config = make_config(dict(manifest.config))
+    if not is_launched() and launcher(config):
+        raise typer.Exit(run_together(job_command(session, own.id), config))
+    with pause_on(*PAUSES):  # before the libraries are loaded, which takes seconds
+        raise typer.Exit(leave(_train(session, own, folder, manifest)))
 
-        end = train_prepared(session, own, folder, manifest, PlainSummary())
-        if end == "replaced":
-            _say(f"{own.id} is trained by another process now; this one ends.")
-        elif end in ("paused", "paused at once"):
-            _paused(own, got_further=end == "paused")
-            raise typer.Exit(PAUSED)
-    if end == "failed":
-        raise typer.Exit(SOME_FAILED)
+
+def _train(session: JobSession, own: Job, folder: PreparedFolder, manifest: Manifest) -> int:
+    """Train a job in this process, alone or with others; return the exit code of the job."""
+    from llm_tool.execution.job import train_prepared
+    from llm_tool.logs.summary import PlainSummary
+
+    end = train_prepared(session, own, folder, manifest, PlainSummary())
+    if end in ("paused", "paused at once"):
+        _paused(own, got_further=end == "paused")
+        return PAUSED
+    if end == "replaced":
+        _say(f"{own.id} is trained by another process now; this one ends.")
+    return SOME_FAILED if end == "failed" else 0
 
 
 def _go_to(session: JobSession, own: Job) -> None:
@@ -79,23 +87,11 @@ def _go_to(session: JobSession, own: Job) -> None:
         ) from error
 
 
-def _start_together(session: JobSession, own: Job, config: RunConfig) -> None:
-    """Become the launcher of several processes where these are to train the job together."""
-    if "RANK" in os.environ:  # a launcher has started this process
-        return
-    from llm_tool.execution.launch import launcher
-    from llm_tool.execution.prepared import job_command
-
-    words = launcher(config)
-    if words:
-        words += job_command(session, own.id)
-        os.execvp(words[0], words)
-
-
 def _paused(own: Job, *, got_further: bool) -> None:
-    from llm_tool.execution.job import is_first_process, requeue
+    from llm_tool.execution.job import requeue
+    from llm_tool.execution.launch import is_first
 
-    if not is_first_process():
+    if not is_first():
         return
     signal, in_slurm = pause_signal(), "SLURM_JOB_ID" in os.environ
     _say(f"{own.id} pauses after {signal or 'a signal'}; what it has is kept.")

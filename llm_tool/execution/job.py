@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import JobFailed, Observer
+from llm_tool.execution.launch import is_first
 from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.logs.facts import JOBS
 from llm_tool.logs.job_session import JobSession
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from llm_tool.events import JobEnded
     from llm_tool.execution.prepared_files import Manifest, PreparedFolder
 
-PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 _PATIENCE = 60  # seconds that the scheduler has for an answer
 End = Literal["done", "failed", "replaced", "paused", "paused at once"]
 
@@ -122,7 +122,7 @@ def train_prepared(
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is loaded, hereafter
     try:
-        if is_first_process():
+        if is_first():
             session.claim = Claim(session.run_folder(job))
             if is_over(session, job):  # by another attempt, since it was last asked
                 return "done"
@@ -145,11 +145,6 @@ def train_prepared(
     return "done"
 
 
-def is_first_process() -> bool:
-    """Tell whether this process records: of several that train a job together, only the first."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _train(
     session: JobSession, job: Job, folder: PreparedFolder, manifest: Manifest, show: Observer
 ) -> JobEnded | JobFailed:
@@ -170,7 +165,7 @@ def _train(
     except DiskError:
         raise
     except Exception as error:  # noqa: BLE001 - recorded
-        session.check_there()
+        session.check_own()
         return failure(job, error, session)
 
 

@@ -22,7 +22,7 @@ from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
-from llm_tool.stopping import Detached
+from llm_tool.stopping import Detached, Paused
 from llm_tool.trainers.checkpoint import CHECKPOINT
 
 
@@ -122,7 +122,7 @@ class _Run:
                 where=error.where,
                 remedy=f"{error.remedy} Then go on: {self.session.resume_command}",
             ) from error
-        except (KeyboardInterrupt, StoppedError):
+        except (KeyboardInterrupt, Paused, StoppedError):
             status = "interrupted"
             raise
         except Detached:

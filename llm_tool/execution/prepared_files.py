@@ -118,11 +118,16 @@ class PreparedFolder:
         return manifest if is_whole else None
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, and take away what it does not name."""
+        """Write the manifest, and take away what is older than the one before.
+
+        A job that has just read that one still finds its files.
+        """
+        before = self.read()
+        kept = [MANIFEST, *manifest.files, *(before.files if before else ())]
         with replacing(self.folder / MANIFEST) as file:
             json.dump({"format": _FORMAT, **asdict(manifest)}, file)
         for path in self.folder.iterdir():
-            if path.name not in (MANIFEST, *manifest.files):
+            if path.name not in kept:
                 with suppress(OSError):
                     path.unlink()
 

@@ -36,7 +36,7 @@ class JobSession(Session):
         """
         if not isinstance(event, JobEvent):
             if time.monotonic() - self._looked >= _LOOK:
-                self.check_there()
+                self.check_own()
             return
         self.check_there()
         if self.claim is None:  # one of several processes that train the job, and not the first
@@ -53,6 +53,15 @@ class JobSession(Session):
             DiskError: The session's folder is gone.
         """
         super().check_there()
+        self.check_own()
+
+    def check_own(self) -> None:
+        """Make sure that no other attempt trains this job.
+
+        Raises:
+            Replaced: One does.
+            DiskError: That cannot be found out.
+        """
         if self.claim is not None:
             self.claim.check()
         self._looked = time.monotonic()

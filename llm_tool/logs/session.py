@@ -41,7 +41,7 @@ from llm_tool.logs.presence import (
     whole_status,
 )
 from llm_tool.plan import Account, Job, Task
-from llm_tool.stopping import Detached, finishing
+from llm_tool.stopping import Detached, Paused, finishing
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -247,6 +247,9 @@ class Session:
                 remedy="Bring it back (a disk that is not mounted?).",
             )
 
+    def check_own(self) -> None:
+        """Make sure that it is this process that is to write; see ``JobSession``."""
+
     def _read(self) -> dict[str, Any]:
         if (self.folder / SESSION).exists():
             return read_facts(self.folder)
@@ -377,7 +380,7 @@ def _broken_off(error: BaseException) -> Status:
     """Return how a run stands that did not come to its end."""
     if isinstance(error, Detached):
         return "detached"
-    stopped = isinstance(error, KeyboardInterrupt | DiskError | StoppedError)
+    stopped = isinstance(error, KeyboardInterrupt | Paused | DiskError | StoppedError)
     return "interrupted" if stopped else "failed"
 
 

@@ -29,10 +29,10 @@ from llm_tool.errors import StudioError
 from llm_tool.events import (
     BatchEnded,
     EpochEnded,
+    Event,
     JobEnded,
     JobRetried,
     Observer,
-    Phase,
     ReinforcementSkipped,
     ReinforcementStarted,
 )
@@ -40,17 +40,19 @@ from llm_tool.logs.session import Session
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job
-from llm_tool.stopping import finishing
+from llm_tool.stopping import Paused, finishing
 from llm_tool.trainers import saving
+from llm_tool.trainers.attempt import Attempt
 from llm_tool.trainers.checkpoint import (
     CHECKPOINT,
+    Begun,
     Best,
     Checkpoint,
     Progress,
     fingerprint,
     weights_of,
 )
-from llm_tool.trainers.device import TOKEN_BUDGET, place, with_less_memory
+from llm_tool.trainers.device import place
 from llm_tool.trainers.forward import outputs_of, predict_logits, sum_losses, to_tensor
 from llm_tool.trainers.pretrained import Model
 from llm_tool.trainers.reinforcement import (
@@ -66,12 +68,11 @@ from llm_tool.trainers.scoring import (
     Pass,
     best_of,
     check_finite,
-    epoch_ended,
     job_ended,
-    job_started,
     with_cost,
 )
-from llm_tool.trainers.steps import Steps, make_steps
+from llm_tool.trainers.steps import Steps
+from llm_tool.trainers.team import Team
 
 
 def run_training(
@@ -110,24 +111,34 @@ def run_training(
     Raises:
         StudioError: There are no training or validation rows, the loss is not finite, or a
             folder cannot be written.
+        Paused: That was asked for (see ``pause_on``); another call goes on from there.
     """
     if not len(data.train) or not len(data.validation):
         raise StudioError(f"{job.title} has no rows to train on or to validate with.")
     settings = (settings or TrainingSettings()).resolved(len(data.train), model.config.hidden_size)
-    session = session or Session(logs_dir, session_id)
+    session, team = session or Session(logs_dir, session_id), Team.here()
     emit = in_order(session.record, shielded(on_event or PlainSummary()))
-    alone = nullcontext((job,)) if job.id else session.run([job], settings.model_dump(), {})
-    with alone as (job,):
-        with finishing():
-            saving.save_split(session, job, data.train, data.validation, data.test)
+    named = job.id or not team.is_first
+    alone = nullcontext((job,)) if named else session.run([job], settings.model_dump(), {})
+    with alone as (own,):
+        job, folder = team.first_says(lambda: (own, session.run_folder(own)))
+        if team.is_first:
+            with finishing():
+                saving.save_split(session, job, data.train, data.validation, data.test)
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         mark = fingerprint(job, settings, {part: own.rows for part, own in parts.items()})
-        checkpoint = Checkpoint(session.run_folder(job) / CHECKPOINT, mark, session.check_there)
-        training = _Training(model, tokenizer, data, job, settings, emit, checkpoint)
-        best = training.run(recorded=_epochs_recorded(session, job))
-        progress = training.progress
+        checkpoint = Checkpoint(folder / CHECKPOINT, mark, team, session.check_own)
+        recorded = team.first_says(
+            lambda: min(len(one.epochs) if one else 0 for one in session.records(job))
+        )
+        tell = emit if team.is_first else _silent
+        attempt = Attempt(model, tokenizer, data, job, settings, tell, checkpoint, recorded, team)
+        best = _Training(attempt).run()
+        progress = attempt.progress
         # Touched once, and only now: what was chosen before was chosen on validation.
-        test = (predict_logits(model, tokenizer, data.test), data.test) if len(data.test) else None
+        test = None
+        if len(data.test):
+            test = predict_logits(model, tokenizer, data.test, team), data.test
         validation = best.logits, data.validation
         result = job_ended(job, best.epoch, validation, test)
         result = with_cost(
@@ -137,175 +148,109 @@ def run_training(
             tokens_per_second=progress.tokens / progress.seconds,
         )
         settings = settings.model_copy(update={"precision": progress.precision})
-        with finishing():
-            session.check_there()
-            saving.save_predictions(session, result, validation, test)
-            result = saving.save_model(
-                model, tokenizer, result, data, settings, session, models_dir
-            )
-            emit(result)
-            checkpoint.remove()
-    return result
+
+        def save() -> JobEnded:
+            with finishing():
+                session.check_own()
+                saving.save_predictions(session, result, validation, test)
+                saved = saving.save_model(
+                    model, tokenizer, result, data, settings, session, models_dir
+                )
+                emit(saved)
+                checkpoint.remove()
+            return saved
+
+        return team.first_says(save)
 
 
-def _epochs_recorded(session: Session, job: Job) -> int:
-    """Return how many epochs an earlier attempt at a job recorded, in all of its categories."""
-    return min(len(record.epochs) if record else 0 for record in session.records(job))
+def _silent(_: Event) -> None:
+    """Tell nobody."""
 
 
 @dataclass
 class _Training:
-    """One model on its way: trained, scored after every epoch, left with the best weights.
+    """One model on its way: trained, scored after every epoch, left with the best weights."""
 
-    A full epoch leaves a checkpoint where that pays, and then its record. What was recorded after
-    the last checkpoint is taken back and trained again by an attempt that goes on from there.
-    """
-
-    model: Model
-    tokenizer: Tokenizer
-    data: JobData
-    job: Job
-    settings: TrainingSettings
-    emit: Observer
-    checkpoint: Checkpoint
-    progress: Progress = field(init=False)
+    attempt: Attempt
     _initial: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
-    _started: float = field(init=False)
 
-    def run(self, recorded: int) -> Best:
-        """Train from the start, or from where an earlier attempt left off.
-
-        Args:
-            recorded: Epochs that the journals hold of that.
-        """
-        device, precision = place(self.model, self.settings)
-        self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], precision)
-        if self.progress.precision != "float32" and not self.progress.epochs:
-            self._initial = weights_of(self.model)
-        self._begin(recorded)
+    def run(self) -> Best:
+        """Train from the start, or from where an earlier attempt left off."""
+        attempt, model = self.attempt, self.attempt.model
+        team = attempt.team
+        progress = attempt.begin(place(model, attempt.settings, team.device, team.beside)[1])
+        team.start_alike(model)
+        if progress.precision != "float32" and not progress.epochs:
+            self._initial = weights_of(model)
         try:
             return self._train()
         except NotFiniteError as error:
-            if self.progress.precision == "float32":
+            if attempt.progress.precision == "float32":
                 raise
             why = error.what
-        recorded = len(self.progress.epochs)
-        self.progress = self._saved() or Progress(TOKEN_BUDGET[device.type], "float32")
-        self.progress.precision = "float32"
-        if not self.progress.epochs:
-            self.model.load_state_dict(self._initial)
-        where = f"after epoch {len(self.progress.epochs)}" if self.progress.epochs else "anew"
-        self.emit(JobRetried(self.job, why, f"Goes on {where} in full precision (float32)."))
-        if recorded > len(self.progress.epochs):
-            self._begin(recorded)
+        if attempt.begin_again(why):
+            model.load_state_dict(self._initial)
         return self._train()
-
-    def _begin(self, recorded: int) -> None:
-        """Tell from where the job goes on; of what was recorded, later epochs do not count."""
-        resumed = min(recorded, len(self.progress.epochs))
-        settings = self.settings.model_copy(update={"precision": self.progress.precision})
-        self.emit(job_started(self.job, self.data, settings, self.model, resumed))
-        for event in self.progress.after(resumed):
-            self.emit(event)
-
-    def _saved(self) -> Progress | None:
-        """Return how far the checkpoint is, if there is one, and set the clock to its time."""
-        self._started = time.perf_counter()
-        progress = self.checkpoint.load()
-        if progress is not None:
-            self._started -= progress.elapsed
-        return progress
 
     def _train(self) -> Best:
         """Train the normal course, then the reinforced one if there are weak classes."""
-        best = self._follow(normal_course(self.data.train, self.settings))
-        if self.settings.reinforced:
+        attempt, settings = self.attempt, self.attempt.settings
+        best = self._follow(normal_course(attempt.data.train, settings))
+        if settings.reinforced:
             best = self._reinforce(best)
-        self.progress.elapsed = time.perf_counter() - self._started
+        attempt.stop_clock()
         return best
 
     def _follow(self, course: Course) -> Best:
         """Train what is left of a course, and load the best weights so far."""
-        done = self._epochs_of(course.phase)
-        if not self._is_over(course):
-            torch.manual_seed(self.job.seed)
-            steps = make_steps(self.model, course, self.settings, len(done))
-            if done:
-                self.checkpoint.restore(self.model, steps.optimizer)
-            for epoch, one_pass in train_epochs(
-                self.model, self.tokenizer, self.data.train, course, self.settings, self.job,
-                self.emit, steps=steps, progress=self.progress,
-            ):  # fmt: skip
-                self._epoch_ended(course, epoch, one_pass, steps)
-                if self._is_over(course):
-                    break
-        best = self.progress.best
+        attempt = self.attempt
+        progress, model = attempt.progress, attempt.model
+        if not attempt.is_over(course):
+            torch.manual_seed(attempt.job.seed)
+            steps = attempt.steps_of(course)
+            try:
+                for epoch, one_pass in train_epochs(
+                    model, attempt.tokenizer, attempt.data.train, course, attempt.settings,
+                    attempt.job, attempt.emit, steps=steps, progress=progress, team=attempt.team,
+                ):  # fmt: skip
+                    attempt.epoch_ended(course, epoch, one_pass, steps)
+                    if attempt.is_over(course):
+                        break
+            except Paused:
+                attempt.keep_pause(steps)
+                raise
+        best = progress.best
         if best is None:
-            raise StudioError(f"{self.job.title} was not trained for a single epoch.")
-        self.model.load_state_dict(best.weights)
+            raise StudioError(f"{attempt.job.title} was not trained for a single epoch.")
+        model.load_state_dict(best.weights)
         return best
-
-    def _epochs_of(self, phase: Phase) -> list[EpochEnded]:
-        return [epoch for epoch in self.progress.epochs if epoch.training_phase == phase]
-
-    def _is_over(self, course: Course) -> bool:
-        """Tell whether a course has had all its epochs, or too many without a better one."""
-        epochs, patience = self._epochs_of(course.phase), self.settings.patience
-        if not epochs:
-            return False
-        last = epochs[-1].epoch
-        tired = patience is not None and last - best_of(epochs).epoch >= patience
-        return tired or last >= course.last_epoch
-
-    def _epoch_ended(self, course: Course, epoch: int, one_pass: Pass, steps: Steps) -> None:
-        """Score an epoch, keep it if it is the best, leave a checkpoint, tell it."""
-        progress, validation = self.progress, self.data.validation
-        logits = predict_logits(self.model, self.tokenizer, validation)
-        champion = progress.best.epoch if progress.best else None
-        ended = epoch_ended(
-            self.job, epoch, course.phase, one_pass, logits, validation, self.settings, champion
-        )
-        if ended.is_best:
-            progress.best = Best(ended, weights_of(self.model), logits)
-        progress.told.append(ended)
-        progress.tokens += one_pass.tokens
-        progress.seconds += one_pass.seconds
-        progress.elapsed = time.perf_counter() - self._started
-        optimizer = None if self._is_over(course) else steps.optimizer
-        with finishing():
-            if self.checkpoint.is_due(self.model):
-                self.checkpoint.save(progress, self.model, optimizer)
-                self._initial = {}  # from now on the checkpoint is what can be gone back to
-            self.emit(ended)
 
     def _reinforce(self, best: Best) -> Best:
         """Train the weak classes on from the best weights; keep what is better on validation."""
-        started = next((e for e in self.progress.told if isinstance(e, ReinforcementStarted)), None)
-        normal = self._epochs_of("normal")
+        attempt, job, settings = self.attempt, self.attempt.job, self.attempt.settings
+        progress, data = attempt.progress, attempt.data
+        started = next((e for e in progress.told if isinstance(e, ReinforcementStarted)), None)
+        normal = attempt.epochs_of("normal")
         if started is None:
-            weak = find_weak(
-                self.job, best.logits, self.data.validation, self.settings.reinforced_threshold
-            )
+            weak = find_weak(job, best.logits, data.validation, settings.reinforced_threshold)
             if not weak:
-                self.emit(ReinforcementSkipped(self.job, self.settings.reinforced_threshold))
+                attempt.emit(ReinforcementSkipped(job, settings.reinforced_threshold))
                 return best
-            started = reinforcement_started(self.job, weak, best.epoch, self.settings)
-            self.progress.told.append(started)
-            self.emit(started)
-        course = reinforced_course(
-            self.job, started.weak, self.data.train, self.settings, normal[-1].epoch
-        )
+            started = reinforcement_started(job, weak, best.epoch, settings)
+            progress.told.append(started)
+            attempt.emit(started)
+        course = reinforced_course(job, started.weak, data.train, settings, normal[-1].epoch)
         try:
             best = self._follow(course)
-            after: EpochEnded | None = best_of(self._epochs_of("reinforced"))
+            after: EpochEnded | None = best_of(attempt.epochs_of("reinforced"))
         except NotFiniteError:
-            if self.progress.precision != "float32":
+            if progress.precision != "float32":
                 raise  # and be tried again
-            best = self.progress.best or best  # what was good before stays good
+            best = progress.best or best  # what was good before stays good
             after = best.epoch if best.epoch.training_phase == "reinforced" else None
-            self.model.load_state_dict(best.weights)
+            attempt.model.load_state_dict(best.weights)
         kept = best.epoch.training_phase == "reinforced"
-        self.emit(summarise(self.job, started.weak, best_of(normal), after, kept=kept))
+        attempt.emit(summarise(job, started.weak, best_of(normal), after, kept=kept))
         return best
 
 
@@ -320,6 +265,7 @@ def train_epochs(
     *,
     steps: Steps,
     progress: Progress,
+    team: Team | None = None,
 ) -> Iterator[tuple[int, Pass]]:
     """Train what is left of a course epoch by epoch; yield each one's number and what it gave.
 
@@ -327,40 +273,61 @@ def train_epochs(
     through the model in pieces, whose gradients add up to exactly the batch's, and gradients are
     clipped by norm. A row in several windows counts once (see ``sum_losses``). Where memory runs
     out, the batch is done again in smaller pieces.
+
+    Batches of an epoch that was begun are not done again. ``progress.begun`` says where it is.
+    Of every batch, each process of a team takes a share.
+
+    Raises:
+        Paused: That was asked for during a batch.
     """
-    lengths, windows = train.lengths, train.windows
+    lengths, windows, team = train.lengths, train.windows, team or Team.alone()
     done = sum(epoch.training_phase == course.phase for epoch in progress.epochs)
 
     for epoch in range(course.first_epoch + done, course.last_epoch + 1):
         model.train()
         rng = np.random.default_rng([job.seed, epoch])
         rows = draw_rows(course.draws, rng)
-        started, tokens, losses = time.perf_counter(), 0, np.zeros(outputs_of(train))
+        begun = progress.begun or Begun(epoch, (0.0,) * outputs_of(train))
+        started, losses = time.perf_counter() - begun.seconds, np.array(begun.losses)
         batches = shuffled_batches(lengths[rows], settings.batch_size or 1, rng)
         for number, drawn in enumerate(batches, start=1):
+            if number <= begun.batches:
+                continue
             batch = rows[drawn]
             # 1. forward and backward, piece by piece
+            texts = windows.of(batch)
+            pieces = team.share(texts, windows.lengths)
             gradients = partial(
-                _gradients, model, tokenizer, train, course, batch, progress.precision
+                _gradients, model, tokenizer, train, course, batch, pieces, progress.precision
             )
-            before, longest = progress.token_budget, int(windows.lengths[windows.of(batch)].max())
-            own, progress.token_budget = with_less_memory(before, longest, gradients)
+            before, longest = progress.token_budget, int(windows.lengths[texts].max())
+            team.seed(job.seed, epoch, number)
+            own, progress.token_budget = team.summed(before, longest, gradients, losses.shape)
             losses += own
             check_finite(losses.sum(), f"epoch {epoch}, batch {number}")
             if progress.token_budget < before:
                 emit(_less_memory(job, progress.token_budget, settings.batch_size or 1))
             # 2. one step
+            team.sum_gradients(model)
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             learning_rate = steps.learning_rate
             steps.optimizer.step()
             steps.schedule.step()
             steps.optimizer.zero_grad()
-            tokens += int(lengths[batch].sum())
-            seconds = time.perf_counter() - started
+            # 3. how far it is
+            tokens, seconds = (
+                begun.tokens + int(lengths[batch].sum()),
+                time.perf_counter() - started,
+            )
+            begun = Begun(epoch, tuple(losses.tolist()), number, tokens, seconds, learning_rate)
+            progress.begun = begun
             last = course.last_epoch
             emit(BatchEnded(job, epoch, last, number, steps.per_epoch, tokens, seconds))
-        mean = losses / course.weights[rows].sum(axis=0)
-        yield epoch, Pass(mean.tolist(), learning_rate, seconds, tokens)
+            if team.pauses():
+                raise Paused
+        mean = np.array(begun.losses) / course.weights[rows].sum(axis=0)
+        progress.begun = None
+        yield epoch, Pass(mean.tolist(), begun.learning_rate, begun.seconds, begun.tokens)
 
 
 def _gradients(
@@ -369,10 +336,11 @@ def _gradients(
     train: Examples,
     course: Course,
     batch: NDArray[np.int64],
+    share: NDArray[np.int64],
     precision: Precision,
     token_budget: int,
 ) -> NDArray[np.float64]:
-    """Leave a batch's gradients in the model; return the sum of its rows' losses, shape (outputs,).
+    """Leave gradients of a batch in the model; return the sum of the losses, shape (outputs,).
 
     Args:
         model: The model, in training mode.
@@ -380,6 +348,7 @@ def _gradients(
         train: The training rows.
         course: What each row weighs.
         batch: Positions of the batch's rows.
+        share: Positions of those of its windows that this process takes.
         precision: Arithmetic of the forward pass.
         token_budget: Most padded tokens that go through the model at once.
     """
@@ -387,7 +356,7 @@ def _gradients(
     model.zero_grad()
     batch_weight = to_tensor(course.weight_of(batch), next(model.parameters()).device)
     losses = np.zeros(outputs_of(train))
-    for piece in micro_batches(windows.of(batch), windows.lengths, token_budget):
+    for piece in micro_batches(share, windows.lengths, token_budget):
         loss = sum_losses(model, tokenizer, train, course.weights, piece, precision)
         (loss / batch_weight).mean().backward()
         losses += loss.detach().cpu().numpy()

@@ -41,11 +41,24 @@ def best_precision(device: torch.device) -> Precision:
     return "bfloat16" if native else "float32"
 
 
-def place(model: torch.nn.Module, settings: TrainingSettings) -> tuple[torch.device, Precision]:
-    """Put a model where it is trained, with its threads; return where, and in which arithmetic."""
-    torch.set_num_threads(settings.threads or _DEFAULT_THREADS)
+def place(
+    model: torch.nn.Module,
+    settings: TrainingSettings,
+    device: torch.device | None = None,
+    processes: int = 1,
+) -> tuple[torch.device, Precision]:
+    """Put a model where it is trained, with its threads; return where, and in which arithmetic.
+
+    Args:
+        model: The model.
+        settings: How it is trained.
+        device: Where; by default the fastest device.
+        processes: How many share the job's threads.
+    """
+    own = max(1, settings.threads // processes) if settings.threads else _DEFAULT_THREADS
+    torch.set_num_threads(own)
     keep_memory()
-    device = best_device()
+    device = device or best_device()
     model.to(device)
     return device, settings.precision or best_precision(device)
 

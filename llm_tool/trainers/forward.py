@@ -13,9 +13,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from llm_tool.config import Precision
 from llm_tool.data.tokens import Examples, Tokenizer, micro_batches, pad
 from llm_tool.data.windows import Ids, Windows
-from llm_tool.trainers.device import TOKEN_BUDGET, autocast, with_less_memory
+from llm_tool.trainers.device import TOKEN_BUDGET, autocast
 from llm_tool.trainers.kernels import Kernels
 from llm_tool.trainers.pretrained import Model
+from llm_tool.trainers.team import Team
 
 
 def forward(
@@ -35,9 +36,11 @@ def forward(
     return logits
 
 
-def predict_logits(model: Model, tokenizer: Tokenizer, examples: Examples) -> NDArray[np.float32]:
+def predict_logits(
+    model: Model, tokenizer: Tokenizer, examples: Examples, team: Team | None = None
+) -> NDArray[np.float32]:
     """Return the model's outputs for examples, shape (examples, classes), in their order."""
-    return predict_documents(model, tokenizer, examples.windows)
+    return predict_documents(model, tokenizer, examples.windows, team=team)
 
 
 def predict_documents(
@@ -47,6 +50,7 @@ def predict_documents(
     *,
     precision: Precision = "float32",
     on_piece: Callable[[int], None] | None = None,
+    team: Team | None = None,
 ) -> NDArray[np.float32]:
     """Return the model's outputs for texts, shape (texts, classes): the means of their windows'.
 
@@ -59,23 +63,28 @@ def predict_documents(
         windows: The texts.
         precision: Arithmetic of the matrix products.
         on_piece: Gets the number of windows that went through the model, each time some did.
+        team: The processes that share the texts; each gets all outputs.
     """
+    team = team or Team.alone()
     device = next(model.parameters()).device
     lengths, token_ids = windows.lengths, windows.token_ids
     outputs = np.zeros((len(lengths), model.config.num_labels), dtype=np.float32)
 
-    def predict(token_budget: int) -> None:
-        for piece in micro_batches(range(len(lengths)), lengths, token_budget):
+    def predict(token_budget: int) -> NDArray[np.float32]:
+        for piece in micro_batches(own, lengths, token_budget):
             ids = [token_ids[i] for i in piece]
             with autocast(device, precision):
                 outputs[piece] = forward(model, tokenizer, ids, device).cpu().numpy()
             if on_piece is not None:
                 on_piece(len(piece))
+        return outputs
 
+    own = team.share(np.arange(len(lengths)), lengths)
+    budget, longest = 2 * TOKEN_BUDGET[device.type], int(lengths.max(initial=0))
     model.eval()
     with torch.inference_mode():
-        with_less_memory(2 * TOKEN_BUDGET[device.type], int(lengths.max(initial=0)), predict)
-    return windows.aggregate(outputs)
+        all_outputs, _ = team.summed(budget, longest, predict, outputs.shape)
+    return windows.aggregate(all_outputs)
 
 
 def outputs_of(examples: Examples) -> int:

@@ -30,16 +30,20 @@ class Steps:
 
 
 def make_steps(
-    model: Model, course: Course, settings: TrainingSettings, epochs_done: int = 0
+    model: Model,
+    course: Course,
+    settings: TrainingSettings,
+    epochs_done: int = 0,
+    batches_done: int = 0,
 ) -> Steps:
-    """Return the steps of a course, at the place where so many of its epochs are done."""
+    """Return the steps of a course, at the place where so many epochs are done, and batches."""
     per_epoch = -(-draw_count(course.draws) // (settings.batch_size or 1))
     total = course.epochs * per_epoch
     optimizer = _optimizer(model, course.learning_rate, settings.weight_decay)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]  # a schedule that does not begin at its start asks for it
     warmup = int(settings.warmup_share * total)
-    done = epochs_done * per_epoch
+    done = epochs_done * per_epoch + batches_done
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, total, last_epoch=done - 1)
     return Steps(optimizer, schedule, per_epoch)
 
