@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from llm_tool.events import EpochEnded, JobEnded, JobStarted
@@ -64,20 +65,15 @@ class CategoryCsv:
             self._append(to_disk=True)
         self.finish()
 
-    def look(self) -> None:
-        """Start again from the journals unless the file is as it was left."""
-        if not self._is_as_left():
-            self.rebuild()
+    def take(self, news: Mapping[str, News]) -> None:
+        """Take in what was read of the journals of some jobs, but for what was taken in before.
 
-    def take(self, job_id: str, news: News) -> None:
-        """Take in what was read of a job's journal, but for what was taken in before."""
-        if news.anew:
-            self.rebuild()
-        before = self._taken.get(job_id, 0)
-        for event, end in news.events:
-            if end > before:
-                self._rows.add(event)
-        self._taken[job_id] = max(before, news.position.end)
+        Start again from the journals if one was replaced, or if the file is not as it was left.
+        """
+        if any(own.anew for own in news.values()) or not self._is_as_left():
+            self.rebuild(news)
+        for job_id, own in news.items():
+            self._add(job_id, own)
 
     def append(self) -> None:
         """Write the rows that are new; it costs the same however many there are.
@@ -88,7 +84,10 @@ class CategoryCsv:
 
     def catch_up(self) -> None:
         """Write the files anew whose rows changed, with the new rows where the plan has them."""
-        seen, self._seen = self._seen, _UNKNOWN  # until both are written: what breaks off is made anew
+        seen, self._seen = (
+            self._seen,
+            _UNKNOWN,
+        )  # until both are written: what breaks off is made anew
         if self._rows.behind:
             self._write_training()
             seen = _signature(self.folder / TRAINING)
@@ -98,21 +97,36 @@ class CategoryCsv:
 
     def finish(self) -> None:
         """Leave both files whole, in the plan's order, as ``rebuild`` would."""
-        self.look()
+        if not self._is_as_left():
+            self.rebuild()
         if self._rows.unordered:
             self._rows.behind = True
         if self.is_behind:
             self.catch_up()
 
-    def rebuild(self) -> bool:
-        """Make both files from the journals; tell whether that changed them."""
+    def rebuild(self, news: Mapping[str, News] = MappingProxyType({})) -> bool:
+        """Make both files from the journals; tell whether that changed them.
+
+        Args:
+            news: What was read of the journals of some jobs just now.
+        """
         self._seen = _UNKNOWN
         self._rows, self._taken = CategoryRows(), {}
         for job_id in _jobs(self.folder / RUNS):
-            self.take(job_id, read_on(self.folder / RUNS / job_id / JOURNAL))
+            own = news.get(job_id)
+            if own is None or own.since:
+                own = read_on(self.folder / RUNS / job_id / JOURNAL)
+            self._add(job_id, own)
         changed = [self._write_training(), self._write_best()] if self._rows else []
         self._seen = _signature(self.folder / TRAINING)
         return any(changed)
+
+    def _add(self, job_id: str, news: News) -> None:
+        before = self._taken.get(job_id, 0)
+        for event, end in news.events:
+            if end > before:
+                self._rows.add(event)
+        self._taken[job_id] = max(before, news.position.end)
 
     def _append(self, *, to_disk: bool) -> None:
         if self._rows.behind or not self._rows.new:
