@@ -54,7 +54,7 @@ class Poll:
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Time that goes on by itself, and can be put forward."""
 
     ahead: float = 0.0
@@ -99,7 +99,7 @@ def polls(
             others = [job for job in named if job not in set(done)][:running]
             for job in done:
                 write_journal(session, job, epochs)
-            clock = _Clock()
+            clock = Clock()
             collector = Collector(session, named, clock)
             collector.collect([*done, *others])
             collector.finish()
@@ -107,7 +107,7 @@ def polls(
 
 
 def _each_poll(
-    session: Session, collector: Collector, jobs: Sequence[Job], clock: _Clock
+    session: Session, collector: Collector, jobs: Sequence[Job], clock: Clock
 ) -> Iterator[Poll]:
     training: dict[str, Iterator[EpochEnded]] = {job.id: more_epochs(job) for job in jobs}
     number = 0
