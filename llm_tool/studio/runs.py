@@ -92,6 +92,8 @@ def measure(
 ) -> RunEstimated:
     """Return what a run will take, by a moment of training; see ``estimate``.
 
+    What it takes on a cluster is not measured.
+
     Args:
         plan: What would be trained.
         dataset: The rows.
@@ -99,6 +101,10 @@ def measure(
         talk: The console that says, on a terminal, what the user waits for.
         warmup: What loads the heavy libraries, if that has begun.
     """
+    if config.executor == "slurm":  # this machine would say nothing of its nodes
+        from llm_tool.events import RunEstimated
+
+        return RunEstimated(None, None, None, "", (None,) * len(plan.jobs))
     with status(talk, "Measuring how long it takes"):
         if warmup is not None:
             warmup.wait()
