@@ -50,7 +50,7 @@ except KeyboardInterrupt:
 print("as before", termios.tcgetattr(0) == before)
 """
 # The command line, with a cluster that trains for ever.
-_STUDIO = """
+PROGRAM = """
 import time
 from llm_tool.events import ClusterSeen, RunningJob
 from llm_tool.execution import local
@@ -174,8 +174,8 @@ def test_nohup_keeps_a_run_from_being_left() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def facts_of(folder: Path) -> dict[str, object]:
-    facts: dict[str, object] = json.loads((folder / SESSION / "session.json").read_text("utf-8"))
+def facts_of(folder: Path, session: str = SESSION) -> dict[str, object]:
+    facts: dict[str, object] = json.loads((folder / session / "session.json").read_text("utf-8"))
     return facts
 
 
@@ -261,7 +261,7 @@ def test_what_hands_jobs_over_learns_why_it_ends_and_the_run_tells_how(
 
 def start_training(opened: Callable[..., Terminal], tweets: Path, model: Path) -> Terminal:
     words = ["train", "quick", tweets.name, "-l", "sentiment", "--executor", "slurm"]
-    terminal = opened(_STUDIO, *words, "-m", str(model), "--session-id", SESSION)
+    terminal = opened(PROGRAM, *words, "-m", str(model), "--session-id", SESSION)
     terminal.wait_for("q: leave it running, Ctrl-C: stop the jobs")
     return terminal
 
