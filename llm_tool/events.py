@@ -306,14 +306,13 @@ class JobEnded:
 class JobFailed:
     """A job ended without a model: what went wrong, and what to do about it.
 
-    ``output`` are the last lines that a job on a cluster printed, where it could not say more.
+    Lines of ``what`` after the first are the last that a job on a cluster printed.
     """
 
     job: Job
     what: str
     where: str = ""
     remedy: str = ""
-    output: tuple[str, ...] = ()
     event: Literal["job_failed"] = "job_failed"
 
 

@@ -204,7 +204,7 @@ class _Owner:
             return
         self._tell({}, {})
         raise StoppedError(
-            f"{plural(len(gone), 'job')} of the session are not done, and none is in the queue.",
+            f"The session has {plural(len(gone), 'job')} to do, and none is in the queue.",
             where=visible(str(self.session.cluster_folder)),
             remedy="They are yours to submit, with sbatch and the scripts that llm-tool export "
             f"wrote; then follow them: {self.session.resume_command}",
@@ -257,12 +257,12 @@ class _Owner:
         path = self.scheduler.output(job_id)
         times = plural(self._times(job_id), "time")
         because = self.scheduler.why_lost(job_id)
+        what = f"The job was lost {times} before its end{because and f', at last as {because}'}."
         return JobFailed(
             self.open[job_id],
-            what=f"The job was lost {times} before its end{because and f', at last as {because}'}.",
+            what="\n".join([what, *end_of(path)]),
             where=path,
             remedy=f"Try it again with: {self.session.resume_command}",
-            output=end_of(path),
         )
 
     def _tell(self, answer: Mapping[str, Place] | None, places: Mapping[str, Place]) -> None:
