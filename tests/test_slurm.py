@@ -48,7 +48,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("PATH", str(folder))
 
     def make(**bodies: str) -> Path:
-        for name, body in {"srun": "", **bodies}.items():
+        for name, body in {"srun": "", "squeue": "", **bodies}.items():
             path = folder / name
             path.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/given\n{body}\n', "utf-8")
             path.chmod(0o755)
@@ -209,16 +209,28 @@ def test_without_submitit_or_a_cluster_errors_say_what_is_missing(
 ) -> None:
     with pytest.raises(StudioError, match="There is no sbatch here"):
         scheduler(session).submit(["j0001"])
-    commands(sbatch=ACCEPTS)
-    hands = scheduler(session)
-    assert hands.look() == {}  # nothing was submitted: there is nothing to ask
-    hands.submit(["j0001"])
-    with pytest.raises(StudioError, match="There is no squeue here"):
-        hands.look()
+    (commands(sbatch=ACCEPTS).parent / "bin" / "squeue").unlink()
+    with pytest.raises(StudioError, match="There is no squeue here") as refused:
+        scheduler(session).submit(["j0001"])
+    assert "--executor local" in refused.value.remedy
+    assert scheduler(session).look() == {}  # nothing was submitted: there is nothing to ask
     monkeypatch.setattr(slurm, "find_spec", lambda _: None)
     with pytest.raises(StudioError, match="submitit") as refused:
-        hands.submit(["j0001"])
+        scheduler(session).submit(["j0001"])
     assert 'pip install "llm-tool[slurm]"' in refused.value.remedy
+
+
+def test_a_run_that_cannot_be_handed_over_leaves_nothing_behind(
+    tweets: Path, tiny_bert: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands()
+    monkeypatch.chdir(tweets.parent)
+    keys = {"data": str(tweets), "label": ["sentiment"], "model": [str(tiny_bert)]}
+
+    with pytest.raises(StudioError, match="There is no sbatch here"):
+        run_command({"executor": "slurm", **keys}, dry_run=False, as_json=True)
+
+    assert not Path("training_logs").exists()
 
 
 def test_a_folder_that_slurm_would_read_as_another_is_refused(

@@ -26,8 +26,6 @@ _EXTRAS = {
     "r": ("R files", ("rdata",)),
     "stats": ("SPSS, Stata and SAS files", ("pyreadstat",)),
     "label-errors": ("llm-tool label-errors", ("cleanlab",)),
-    "multi-gpu": ("--processes", ("accelerate",)),
-    "slurm": ("--executor slurm", ("submitit",)),
     "tensorboard": ("--tracker tensorboard", ("tensorboard",)),
     "mlflow": ("--tracker mlflow", ("mlflow-skinny", "sqlalchemy", "alembic")),
     "trackio": ("--tracker trackio", ("trackio",)),
