@@ -28,6 +28,7 @@ from llm_tool.execution.collector import Collector, JobState
 from llm_tool.logs import Session, category_rows, journal, read_metrics
 from llm_tool.logs.metrics_csv import CategoryCsv
 from llm_tool.plan import Job
+from tests.benchmarks.cluster_scale import simulate
 from tests.benchmarks.collector import polls, read_all
 from tests.benchmarks.journals import add, events_of, line
 from tests.test_events import SHARED, made_end, made_epoch, made_job
@@ -376,6 +377,13 @@ def test_the_benchmark_reads_all_there_is(capsys: pytest.CaptureFixture[str]) ->
     took = read_all(2, 6, 3)
     assert took.read > 6 * 5 * 500
     assert len(polls(2, 4, 2, repeats=3, running=5)) == 3
+
+
+def test_a_simulated_cluster_loses_nodes_but_no_row() -> None:
+    report = simulate(60, 6, categories=3, epochs=4, interval=60, deaths=300)
+    assert report.died > 2
+    assert report.calls["squeue"] == len(report.polls)
+    assert max(poll.opened for poll in report.polls) <= 12  # those that run, and those that did
 
 
 KILLED = """
