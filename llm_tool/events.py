@@ -304,13 +304,21 @@ class JobEnded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """A job ended without a model: what went wrong, and what to do about it."""
+    """A job ended without a model: what went wrong, and what to do about it.
+
+    ``what`` says it in its first line; what the job wrote last may follow in others.
+    """
 
     job: Job
     what: str
     where: str = ""
     remedy: str = ""
     event: Literal["job_failed"] = "job_failed"
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, without what the job wrote."""
+        return self.what.partition("\n")[0]
 
 
 @dataclass(frozen=True)
