@@ -306,7 +306,7 @@ class JobEnded:
 class JobFailed:
     """A job ended without a model: what went wrong, and what to do about it.
 
-    Lines of ``what`` after the first are the last that a job on a cluster printed.
+    ``what`` says it in its first line; what the job wrote last may follow in others.
     """
 
     job: Job
@@ -314,6 +314,11 @@ class JobFailed:
     where: str = ""
     remedy: str = ""
     event: Literal["job_failed"] = "job_failed"
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, without what the job wrote."""
+        return self.what.partition("\n")[0]
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def test_what_is_left_when_it_is_left_running_says_so_and_how_to_follow_it() -> 
 
 
 def test_without_keys_none_are_offered() -> None:
+    assert on_screen([RUN], keys=False).split("\n")[-1] == "preparing the jobs"
     assert "Ctrl-C" not in on_screen(events()[:7], keys=False)
     assert on_screen(events()[:2], keys=False).split("\n")[-1] == (
         "3 jobs: 3 queued, 0 running, 0 done, 0 failed; waiting: Resources"

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from llm_tool.config import make_config
 from llm_tool.events import Event, RunEnded
@@ -26,6 +28,8 @@ from llm_tool.modes.planning import prepare
 from llm_tool.modes.resume import unfinished
 from llm_tool.stopping import Detached, detachable, finishing, leave, stoppable
 from llm_tool.studio.keys import can_read_keys, leaving_on_q
+from llm_tool.studio.session_view import show_session
+from llm_tool.studio.sessions import show_sessions
 from tests.terminal import CTRL_C, Terminal
 from tests.test_events import made_epoch
 from tests.test_session import new_job
@@ -199,7 +203,14 @@ def test_a_run_that_is_left_is_detached_has_no_end_and_can_be_followed(tmp_path:
     (found,) = list_sessions(tmp_path)
     assert (found.status, found.is_unfinished) == ("detached", True)
     assert select_sessions([found], status="detached") == [found]
-    assert read_session(tmp_path, SESSION).status == "detached"
+    archive = read_session(tmp_path, SESSION)
+    console = Console(file=StringIO(), width=80)
+    show_session(console, archive)
+    show_sessions(console, str(tmp_path), [found], 1)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["detached,", "0", "of", "1", "jobs", "done"] in lines
+    assert ["follow", "llm-tool", "resume", SESSION, "--logs-dir", str(tmp_path)] in lines
+    assert [SESSION, "detached", "0", "of", "1"] in [line[:5] for line in lines]
     assert unfinished(Session(tmp_path, SESSION)) == [0]
 
     with Session(tmp_path, SESSION).rerun(0):

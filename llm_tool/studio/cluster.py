@@ -71,7 +71,7 @@ class ClusterLines:
         self._jobs = jobs
         self._keys = keys
         self._live = Live(
-            Text("waiting for the cluster", style=QUIET),
+            Text("preparing the jobs", style=QUIET),
             console=console,
             auto_refresh=False,
             transient=True,

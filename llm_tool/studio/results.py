@@ -45,8 +45,7 @@ def show_result(
     said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
     console.print(Text(said, style=style))
     for failure in failed:
-        what = failure.what.partition("\n")[0]
-        why = " ".join(filter(None, (what, failure.where)))
+        why = " ".join(filter(None, (failure.reason, failure.where)))
         console.print(Text(f"  ✗ {visible(failure.job.id)} {visible(failure.job.title)}: "), end="")
         console.print(Text(visible(why), style=BAD), soft_wrap=True)
     logs = f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"
