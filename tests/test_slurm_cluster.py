@@ -179,7 +179,7 @@ def test_a_distributed_run_survives_node_jobs_and_owner_and_loses_nothing(
         cluster.tell("scancel", wait_for(lambda: just_started(cluster)))
         wait_for(lambda: cluster.state("n1").startswith("down"))
         cluster.restart_node("n1")
-        assert second.wait(timeout=150) == 0
+        assert second.wait(timeout=220) == 0
 
     assert len(ended()) == 12
     assert_same_tables(REMOTE, LOCAL)
