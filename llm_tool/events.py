@@ -306,15 +306,19 @@ class JobEnded:
 class JobFailed:
     """A job ended without a model: what went wrong, and what to do about it.
 
-    ``output`` are the last lines that a job on a cluster printed, where it could not say more.
+    ``what`` says it in its first line; what the job wrote last may follow in others.
     """
 
     job: Job
     what: str
     where: str = ""
     remedy: str = ""
-    output: tuple[str, ...] = ()
     event: Literal["job_failed"] = "job_failed"
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, without what the job wrote."""
+        return self.what.partition("\n")[0]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ def as_value(value: object) -> str:
     plain = list(value) if isinstance(value, tuple) else value
     if isinstance(plain, str):
         try:
-            if read_yaml(plain) == plain:
+            read = read_yaml(plain)
+            # Settings that are texts, as `16000` of memory, take whole numbers too.
+            if read == plain or (type(read) is int and str(read) == plain):
                 return plain
         except (yaml.YAMLError, ValueError, RecursionError):
             pass

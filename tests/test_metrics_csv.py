@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_tool.events import EpochEnded, Event, JobEnded, JobFailed, JobStarted
-from llm_tool.logs import journal, read_metrics
+from llm_tool.logs import category_rows, journal, read_metrics
 from llm_tool.logs.category_rows import CategoryRows, training_columns
 from llm_tool.logs.metrics_csv import CategoryCsv
 from llm_tool.plan import Job, Task
@@ -175,6 +175,68 @@ def test_appending_and_rebuilding_give_the_same_bytes_after_every_event(
         if not isinstance(event, JobStarted | JobFailed):
             assert files(tmp_path / "kept") == from_journals(tmp_path / "kept")
             assert files(tmp_path / "disturbed") == files(tmp_path / "kept")
+
+
+def read_all(folder: Path) -> dict[str, journal.News]:
+    """Return what the journals of a category have, as a collector reads them."""
+    paths = folder.glob("runs/*/journal.jsonl")
+    return {path.parent.name: journal.read_on(path) for path in paths}
+
+
+@pytest.mark.parametrize("step", [1, 3, len(HISTORY)])
+def test_taking_in_what_others_wrote_ends_with_the_same_bytes(tmp_path: Path, step: int) -> None:
+    csv = CategoryCsv(tmp_path)
+    for number, event in enumerate(HISTORY, 1):
+        assert isinstance(event, JobStarted | EpochEnded | JobEnded | JobFailed)
+        journal.append(tmp_path / "runs" / event.job.id, event)
+        if number % step == 0:
+            csv.take(read_all(tmp_path))  # whole each time: what was taken in before is known
+            csv.append()
+            csv.catch_up()
+    csv.take(read_all(tmp_path))
+    csv.finish()
+
+    assert files(tmp_path) == from_journals(tmp_path)
+    assert not csv.is_behind
+    assert not CategoryCsv(tmp_path).rebuild()
+
+
+def test_a_new_row_is_added_at_the_end_and_no_row_is_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[EpochEnded] = []
+    row = category_rows._epoch_row
+    monkeypatch.setattr(category_rows, "_epoch_row", lambda e: (made.append(e), row(e))[1])
+    csv = CategoryCsv(tmp_path)
+    events = [made_epoch(made_job(n), e) for n, e in ((2, 1), (1, 1), (1, 2), (2, 2))]
+    before = b""
+    for number, event in enumerate(events):
+        journal.append(tmp_path / "runs" / event.job.id, event)
+        csv.take(read_all(tmp_path))
+        csv.append()
+        if number < 2:  # the first makes the file
+            csv.catch_up()
+        now = (tmp_path / "training.csv").read_bytes()
+        assert now.startswith(before)
+        assert now.count(b"\n") == number + 6
+        before = now
+
+    assert made == events
+    csv.finish()
+    assert made == events
+    assert files(tmp_path) == from_journals(tmp_path)
+
+
+def test_rows_of_a_class_that_comes_later_but_is_planned_before_have_its_columns_first(
+    tmp_path: Path,
+) -> None:
+    first, later = replace(OTHER, id="j0001"), made_job(2)
+    csv = CategoryCsv(tmp_path)
+    record(csv, made_epoch(later))
+    assert files(tmp_path)[0].splitlines()[2] == "# classes: good | bad"
+    record(csv, made_epoch(first))
+    assert files(tmp_path)[0].splitlines()[2] == "# classes: bad | none | good"
+    assert files(tmp_path) == from_journals(tmp_path)
 
 
 def test_rows_are_in_the_order_of_the_plan_whoever_ends_first(tmp_path: Path) -> None:

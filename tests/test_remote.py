@@ -207,8 +207,11 @@ def test_a_job_that_is_lost_too_often_fails_with_the_end_of_its_output(
 
     assert sorted(ids(results)) == ["j0001", "j0003"]
     (failed,) = (result for result in results if isinstance(result, JobFailed))
-    assert failed.what == "The job was lost 2 times before its end, at last as its node failed."
-    assert failed.output == ("…", "slurmstepd: oom-kill\\x1b")
+    assert failed.what.splitlines() == [
+        "The job was lost 2 times before its end, at last as its node failed.",
+        "…",
+        "slurmstepd: oom-kill\\x1b",
+    ]
     assert failed.where == owner.cluster.log
     path = owner.session.run_folder(failed.job) / "journal.jsonl"
     assert list(journal.read_events(path)) == [failed]
@@ -334,10 +337,21 @@ def test_jobs_of_exported_scripts_are_followed_but_never_submitted(owner: Owner)
     owner.session._create()
     job_ids = ["j0001", "j0002", "j0003"]
     Submissions(owner.session).enter(job_ids, by_hand=True)
-    owner.cluster.queue = job_ids[:2]
+    owner.cluster.queue = list(job_ids)
+
+    assert ids(owner.follow()) == job_ids
+    assert owner.cluster.handed == []
+
+
+def test_who_follows_exported_scripts_says_when_none_of_their_jobs_is_in_the_queue(
+    owner: Owner,
+) -> None:
+    owner.session._create()
+    Submissions(owner.session).enter(["j0001", "j0002", "j0003"], by_hand=True)
+    owner.cluster.queue = ["j0001", "j0002"]
     owner.cluster.fails.add("j0001")
 
-    with pytest.raises(StoppedError, match="1 job of the session are not done"):
+    with pytest.raises(StoppedError, match="The session has 1 job to do"):
         owner.follow()
 
     assert owner.cluster.handed == []

@@ -196,7 +196,7 @@ def test_sessions_are_chosen_by_what_they_are(
 def test_an_unknown_status_names_those_there_are() -> None:
     with pytest.raises(StudioError, match="no status 'finished'") as caught:
         select_sessions([], status="finished")
-    assert "done, running, interrupted, failed, damaged" in caught.value.remedy
+    assert "done, running, detached, interrupted, failed, damaged" in caught.value.remedy
 
 
 def test_what_is_missing_of_a_session_is_said_and_the_rest_listed(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from llm_tool.cli.app import app
 from llm_tool.cli.training import run as run_command
 from llm_tool.config import make_config
 from llm_tool.errors import StudioError
@@ -48,7 +52,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("PATH", str(folder))
 
     def make(**bodies: str) -> Path:
-        for name, body in {"srun": "", **bodies}.items():
+        for name, body in {"srun": "", "squeue": "", **bodies}.items():
             path = folder / name
             path.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/given\n{body}\n', "utf-8")
             path.chmod(0o755)
@@ -209,16 +213,28 @@ def test_without_submitit_or_a_cluster_errors_say_what_is_missing(
 ) -> None:
     with pytest.raises(StudioError, match="There is no sbatch here"):
         scheduler(session).submit(["j0001"])
-    commands(sbatch=ACCEPTS)
-    hands = scheduler(session)
-    assert hands.look() == {}  # nothing was submitted: there is nothing to ask
-    hands.submit(["j0001"])
-    with pytest.raises(StudioError, match="There is no squeue here"):
-        hands.look()
+    (commands(sbatch=ACCEPTS).parent / "bin" / "squeue").unlink()
+    with pytest.raises(StudioError, match="There is no squeue here") as refused:
+        scheduler(session).submit(["j0001"])
+    assert "--executor local" in refused.value.remedy
+    assert scheduler(session).look() == {}  # nothing was submitted: there is nothing to ask
     monkeypatch.setattr(slurm, "find_spec", lambda _: None)
     with pytest.raises(StudioError, match="submitit") as refused:
-        hands.submit(["j0001"])
+        scheduler(session).submit(["j0001"])
     assert 'pip install "llm-tool[slurm]"' in refused.value.remedy
+
+
+def test_a_run_that_cannot_be_handed_over_leaves_nothing_behind(
+    tweets: Path, tiny_bert: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands()
+    monkeypatch.chdir(tweets.parent)
+    keys = {"data": str(tweets), "label": ["sentiment"], "model": [str(tiny_bert)]}
+
+    with pytest.raises(StudioError, match="There is no sbatch here"):
+        run_command({"executor": "slurm", **keys}, dry_run=False, as_json=True)
+
+    assert not Path("training_logs").exists()
 
 
 def test_a_folder_that_slurm_would_read_as_another_is_refused(
@@ -371,3 +387,87 @@ def test_a_dry_run_shows_the_scripts_without_a_cluster(
     assert "#SBATCH --partition=gpu\n" in script
     assert "-m submitit.core._submit" in script
     assert not Path("training_logs").exists()
+
+
+@pytest.fixture
+def exported(
+    tweets: Path, tiny_bert: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Result]:
+    """Return the folder that ``export`` wrote scripts to, on a cluster of small arrays."""
+    commands(scontrol="echo 'MaxArraySize            = 3'")
+    folder = tweets.parent
+    monkeypatch.chdir(folder)
+    keys = {**ASKED, "mode": "benchmark", "data": "tweets.csv", "label": ["sentiment", "topic"],
+            "model": [str(tiny_bert)], "seeds": [1, 2], "session_id": ID, "slurm_parallel": 1,
+            "languages": "multilingual"}  # fmt: skip
+    (folder / "run.yaml").write_text(json.dumps(keys), "utf-8")
+    words = ["export", "--sbatch", "--config", "run.yaml", "--set", "epochs=1", "--out", "it's"]
+    return folder, CliRunner().invoke(app, words)
+
+
+def test_exported_scripts_need_nothing_but_the_tool(exported: tuple[Path, Result]) -> None:
+    folder, done = exported
+
+    assert done.exit_code == 0, done.stderr
+    session = Session(folder / "training_logs", ID)
+    name, other = Submissions(session)
+    scripts = [folder / "it's" / f"{one}.sh" for one in (name, other)]
+    jobs_file = f"{session.folder}/jobs.jsonl"
+    assert (
+        scripts[0].read_text()
+        == f"""\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --partition=gpu
+#SBATCH --account=sociology
+#SBATCH --time=4:00:00
+#SBATCH --mem=16G
+#SBATCH --constraint='a100|h100'
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=2
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --array=0-1%1
+#SBATCH --output={session.cluster_folder}/jobs/{name}/%A_%a_0_log.out
+#SBATCH --open-mode=append
+#SBATCH --signal=USR2@120
+#SBATCH --chdir={folder}
+#SBATCH --requeue
+
+module load cuda
+source 'my env/bin/activate'
+export HF_HUB_OFFLINE=1
+export OMP_NUM_THREADS=4
+jobs=(0 1)
+exec srun --unbuffered --open-mode=append --cpus-per-task=4 {sys.executable} -m llm_tool job run \
+{jobs_file} --index "${{jobs[$SLURM_ARRAY_TASK_ID]}}"
+"""
+    )
+    assert "jobs=(2 3)\n" in scripts[1].read_text()
+    words = [f"'it'\"'\"'s/{path.name}'" for path in scripts]
+    assert [line.strip() for line in done.stdout.splitlines()] == [
+        f"array1=$(sbatch --parsable {words[0]})",
+        f"array2=$(sbatch --parsable --dependency=afterany:$array1 {words[1]})",
+        f"llm-tool resume {ID}",
+    ]
+
+
+def test_an_exported_run_is_in_its_session_as_one_that_goes_on_elsewhere(
+    exported: tuple[Path, Result],
+) -> None:
+    folder, _ = exported
+
+    facts = json.loads((folder / "training_logs" / ID / "session.json").read_text())
+    (run,) = facts["runs"]
+    assert (run["status"], run["jobs"]) == ("detached", job_ids(4))
+    assert run["config"]["executor"] == "slurm"
+    known = Submissions(Session(folder / "training_logs", ID))
+    assert all(known.is_by_hand(job_id) for job_id in job_ids(4))
+    assert (folder / "training_logs" / ID / ".cluster" / "run-0" / "manifest.json").exists()
+
+
+def test_export_asks_which_scripts() -> None:
+    done = CliRunner().invoke(app, ["export"])
+
+    assert done.exit_code == 2
+    assert "Add --sbatch." in done.stderr

@@ -15,12 +15,11 @@ import pandas as pd
 import pytest
 
 from llm_tool.config import make_config
-from llm_tool.events import ClusterSeen, Event
+from llm_tool.events import ClusterSeen, Event, JobStarted
 from llm_tool.execution.local import Outcome, run_plan
 from llm_tool.logs import Session, read_metrics
-from llm_tool.logs.journal import read_attempts
+from llm_tool.logs.journal import read_attempts, read_events
 from llm_tool.modes.planning import prepare
-from llm_tool.modes.resume import restore
 from tests.conftest import WORDS, tweets_csv
 from tests.slurm_cluster import Cluster, kill, missing, running_cluster
 
@@ -180,7 +179,7 @@ def test_a_distributed_run_survives_node_jobs_and_owner_and_loses_nothing(
         cluster.tell("scancel", wait_for(lambda: just_started(cluster)))
         wait_for(lambda: cluster.state("n1").startswith("down"))
         cluster.restart_node("n1")
-        assert second.wait(timeout=150) == 0
+        assert second.wait(timeout=220) == 0
 
     assert len(ended()) == 12
     assert_same_tables(REMOTE, LOCAL)
@@ -192,10 +191,10 @@ def test_a_distributed_run_survives_node_jobs_and_owner_and_loses_nothing(
     assert not cluster.tell("squeue", "--noheader")
 
 
-def test_exported_scripts_run_without_submitit_and_their_jobs_are_collected(
+def test_exported_scripts_go_without_submitit_and_their_job_pauses_when_its_time_is_up(
     cluster: Cluster, folder: Path
 ) -> None:
-    keys = BENCHMARK | {"model": ["bert"]}
+    keys = BENCHMARK | {"mode": "quick", "label": ["sentiment"], "model": ["bert"], "epochs": 40}
     run_here(keys | {"session_id": LOCAL, "workers": 1})
     chosen = make_config(keys | {"session_id": REMOTE}).chosen()
     (folder / "run.yaml").write_text(json.dumps(chosen), "utf-8")
@@ -207,9 +206,13 @@ def test_exported_scripts_run_without_submitit_and_their_jobs_are_collected(
     assert status(REMOTE) == "detached"
     submit, follow = (line.split() for line in done.stdout.splitlines())
     assert follow == ["llm-tool", "resume", REMOTE]
-    assert cluster.tell(*submit).startswith("Submitted batch job")
-    session = Session(session_id=REMOTE)
-    run = restore(session, 0)
-    outcome = run_plan(run.plan, run.dataset, run.config, session, resume=0)
-    assert len(outcome.done) == 2
+    number = cluster.tell(*submit).removeprefix("Submitted batch job ")
+    with owner("resume", REMOTE) as process:
+        wait_for(lambda: any(record and len(record.epochs) > 2 for record in journals().values()))
+        cluster.tell("scancel", "--signal=USR2", number)  # as SLURM does before the time limit
+        assert process.wait(timeout=100) == 0
+    assert "Restarts=1" in cluster.tell("scontrol", "show", "job", number)
+    (path,) = Path("training_logs", REMOTE).glob("*/runs/*/journal.jsonl")
+    first, again = (event for event in read_events(path) if isinstance(event, JobStarted))
+    assert first.resumed_from == 0 < again.resumed_from < 40
     assert_same_tables(REMOTE, LOCAL)

@@ -7,6 +7,7 @@ import math
 import socket
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from io import StringIO
@@ -19,12 +20,14 @@ from llm_tool import trackers
 from llm_tool.cli import training
 from llm_tool.config import make_config
 from llm_tool.errors import StudioError
-from llm_tool.events import JobFailed, JobStarted, RunEnded
+from llm_tool.events import JobFailed, JobStarted, RunEnded, RunStarted
 from llm_tool.logs import Session, read_metrics
 from llm_tool.logs.categories import assign_folders
+from llm_tool.logs.journal import append
 from llm_tool.modes.planning import prepare
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Task
+from llm_tool.stopping import Detached
 from llm_tool.studio.runs import execute
 from llm_tool.trackers import look_commands, mlflow_store
 from llm_tool.trackers.mlflow_store import metric_names
@@ -235,8 +238,8 @@ def started(job: Job, after: int = 0) -> JobStarted:
     return replace(plain, resumed_from=after)
 
 
-def tracking(name: str, session: Session) -> Tracking:
-    return Tracking(trackers._store(name, session), session, {"epochs": 3})
+def tracking(name: str, session: Session, **settings: object) -> Tracking:
+    return Tracking(trackers._store(name, session), session, {"epochs": 3, **settings})
 
 
 @pytest.mark.parametrize("name", TRACKERS)
@@ -263,6 +266,42 @@ def test_epochs_that_a_resumed_job_takes_back_are_not_there_and_none_is_twice(
     seen = READERS[name](session.logs_dir)[category, job.id]
     assert dict(seen.metrics["f1_macro"]) == {1: [pytest.approx(0.1)], 2: [pytest.approx(0.7)]}
     assert seen.status == "done"
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_what_jobs_on_a_cluster_did_while_nobody_followed_them_is_told_afterwards(
+    session: Session, name: str
+) -> None:
+    category = f"followed-{name}"
+    task = Task(category, "", ("a", "b"), ("EN",))
+    planned = [made_job(id="", task=task), made_job(id="", task=task, seed=2)]
+    with suppress(Detached), session.run(planned, {"executor": "slurm"}, {}) as (ended, runs):
+        tell = in_order(session.record, tracking(name, session, executor="slurm"))
+        for job in (ended, runs):
+            tell(started(job))
+            tell(made_epoch(job, 1, f1=0.1))
+        tell(RunEnded(session.id, "detached", 2, 0, 0, 1.0))
+        raise Detached
+    left = READERS[name](session.logs_dir)[category, runs.id]
+    assert left.status == {"mlflow": "RUNNING"}.get(name, "detached")
+    end = made_end(made_epoch(ended, 2, f1=0.7))
+    for event in (end.best, end):  # by the job itself
+        append(session.run_folder(ended), event)
+
+    again = Session(session.logs_dir, session.id)
+    with again.rerun(0) as jobs:
+        tell = in_order(again.record, tracking(name, again, executor="slurm"))
+        tell(RunStarted(session.id, "quick", "logs", "models", jobs, done=(end,)))
+        tell(made_epoch(runs, 2, f1=0.3))
+
+    seen = READERS[name](session.logs_dir)
+    numbers = {job: dict(seen[category, job].metrics["f1_macro"]) for job in (ended.id, runs.id)}
+    assert numbers == {
+        ended.id: {1: [pytest.approx(0.1)], 2: [pytest.approx(0.7)]},
+        runs.id: {1: [pytest.approx(0.1)], 2: [pytest.approx(0.3)]},
+    }
+    assert seen[category, ended.id].status == "done"
+    assert seen[category, runs.id].settings["batch_size"] == "8"
 
 
 @pytest.mark.parametrize("name", TRACKERS)

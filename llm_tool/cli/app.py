@@ -23,7 +23,7 @@ from llm_tool.cli.predict import predict
 from llm_tool.cli.report import report
 from llm_tool.cli.sessions import sessions
 from llm_tool.errors import StoppedError, StudioError
-from llm_tool.stopping import stoppable
+from llm_tool.stopping import Detached, stoppable
 
 _TRAINED = "What was recorded up to the last epoch is kept."
 _WHOLE = "No file is left half written."
@@ -45,6 +45,8 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
+        except Detached as left:  # its jobs go on; that was said with the result
+            raise typer.Exit from left
         except (KeyboardInterrupt, EOFError) as stop:
             kept = _KEPT.get(ctx.invoked_subcommand or "studio", "")
             with suppress(OSError):  # the terminal may be what was lost
@@ -148,7 +150,7 @@ def resume(
     logs_dir: LogsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a session that was interrupted, or try again what failed in it."""
+    """Go on with a session that was interrupted or left running; try again what failed in it."""
     from llm_tool.logs.session import LOGS_DIR, Session
     from llm_tool.studio.runs import resume_session
     from llm_tool.studio.theme import make_console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from llm_tool import __version__
 from llm_tool.errors import StudioError
-from llm_tool.studio.machine import describe_machine
+from llm_tool.studio.machine import ask_slurm, describe_machine, find_cluster
 from llm_tool.studio.theme import BAD, GOOD, WARN
 from llm_tool.text import visible
 from llm_tool.trainers import model_sources
@@ -25,11 +26,11 @@ _EXTRAS = {
     "r": ("R files", ("rdata",)),
     "stats": ("SPSS, Stata and SAS files", ("pyreadstat",)),
     "label-errors": ("llm-tool label-errors", ("cleanlab",)),
-    "multi-gpu": ("--processes", ("accelerate",)),
-    "slurm": ("--executor slurm", ("submitit",)),
     "tensorboard": ("--tracker tensorboard", ("tensorboard",)),
     "mlflow": ("--tracker mlflow", ("mlflow-skinny", "sqlalchemy", "alembic")),
     "trackio": ("--tracker trackio", ("trackio",)),
+    "slurm": ("--executor slurm", ("submitit",)),
+    "multi-gpu": ("--processes above 1", ("accelerate",)),
 }
 _STYLES = {"ok": GOOD, "missing": WARN, "broken": BAD}
 Finding = tuple[str, str, str]  # ok, missing or broken; what; how it is
@@ -59,6 +60,7 @@ def _findings(folders: list[str]) -> Iterator[Finding]:
             yield "broken", package, "not installed: pip install llm-tool"
     yield from map(_extra, _EXTRAS)
     yield "ok", "machine", describe_machine()
+    yield _slurm()
     yield _training_device()
     yield _embedded()
     if model_sources.hub_reachable():
@@ -81,6 +83,22 @@ def _extra(name: str) -> Finding:
     except metadata.PackageNotFoundError:
         return "missing", f"extra {name}", f'{purpose}: pip install "llm-tool[{name}]"'
     return "ok", f"extra {name}", purpose
+
+
+def _slurm() -> Finding:
+    """Tell whether jobs can be handed to a cluster; training here takes none."""
+    absent = [name for name in ("sbatch", "squeue") if shutil.which(name) is None]
+    if absent:
+        how = f"no {' and no '.join(absent)}: --executor slurm is for the login node of a cluster"
+        return "missing", "SLURM", how
+    code, version = ask_slurm("sbatch", "--version")
+    found = None if code else find_cluster()
+    if found is None:
+        why = version if code else ask_slurm("sinfo", "-h", "-o", "%P")[1]
+        last = why.rpartition("\n")[2]
+        return "missing", "SLURM", f"sbatch is here, but no cluster: {last}"
+    partitions = ", ".join(found.partitions) or "unknown, sinfo did not answer"
+    return "ok", "SLURM", f"{version}, partitions: {partitions}"
 
 
 def _training_device() -> Finding:

@@ -127,15 +127,13 @@ class Collector:
         return self._jobs[job.id]
 
     def _write(self, news: Sequence[tuple[_Collected, Sequence[News]]]) -> None:
-        touched: dict[CategoryCsv, None] = {}
+        touched: dict[CategoryCsv, dict[str, News]] = {}
         for one, own in news:
-            for csv, each in zip((journal.csv for journal in one.journals), own, strict=True):
-                if csv not in touched:
-                    touched[csv] = None
-                    csv.look()
-                csv.take(one.job.id, each)
-        self._touched |= touched
-        for csv in touched:
+            for journal, each in zip(one.journals, own, strict=True):
+                touched.setdefault(journal.csv, {})[one.job.id] = each
+        self._touched |= dict.fromkeys(touched)
+        for csv, read in touched.items():
+            csv.take(read)
             csv.append()
         self._behind |= {csv: None for csv in touched if csv.is_behind}
         for csv in list(self._behind):

@@ -66,6 +66,8 @@ def run_plan(
     config = share_out(config, plan)
     about = {"name": dataset.name, "sha256": dataset.sha256}
     if resume is None:
+        if config.executor == "slurm":
+            _check_cluster(session)
         todo: Sequence[Job] = plan.jobs
         entered = session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts)
     else:
@@ -77,6 +79,13 @@ def run_plan(
         run.train(jobs, _finished(session, jobs) if resume is not None else [])
     in_plan_order = partial(sorted, key=lambda result: job_number(result.job.id))
     return Outcome(tuple(in_plan_order(run.done)), tuple(in_plan_order(run.failed)))
+
+
+def _check_cluster(session: Session) -> None:
+    """Refuse a run that could not be handed over, before anything of it is written."""
+    from llm_tool.execution.slurm import check_cluster
+
+    check_cluster(session)
 
 
 def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:

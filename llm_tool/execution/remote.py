@@ -74,18 +74,27 @@ def train_on_cluster(
         try:
             ready, unready = prepare_jobs(trainings, dataset, config, session)
             jobs = {job.id: job for job, _ in ready}
-            owner = _Owner(jobs, config, session, show, scheduler, collector, pause)
+            before = _done_before(trainings, session)
+            owner = _Owner(jobs, before, config, session, show, scheduler, collector, pause)
             for failure in unready:
                 yield owner.fail(failure)
             yield from owner.follow()
-        except KeyboardInterrupt:
-            scheduler.cancel()
-            raise
-        except BaseException:
+        except BaseException as ended:
             with suppress(StudioError):  # what ended the run matters more
+                if isinstance(ended, KeyboardInterrupt):
+                    scheduler.cancel()
+                collector.collect([job for job, _ in trainings])
                 collector.finish()
             raise
         collector.finish()
+
+
+def _done_before(trainings: Sequence[tuple[Job, Parts]], session: Session) -> int:
+    """Return how many jobs of a run were done before these."""
+    own = {job.id for job, _ in trainings}
+    runs = read_facts(session.folder)["runs"]
+    whole = next((run["jobs"] for run in runs if own & set(run["jobs"])), own)
+    return len(whole) - len(own)
 
 
 @dataclass
@@ -93,13 +102,13 @@ class _Owner:
     """What the process that follows a run knows of its jobs; ``open`` are those without an end."""
 
     open: dict[str, Job]
+    done: int
     config: RunConfig
     session: Session
     show: Observer
     scheduler: Scheduler
     collector: Collector
     pause: Callable[[float], None]
-    done: int = 0
     failed: int = 0
     news: list[str] = field(default_factory=list)
     seen: ClusterSeen | None = None
@@ -110,9 +119,6 @@ class _Owner:
     is_first: bool = True
 
     def __post_init__(self) -> None:
-        runs = read_facts(self.session.folder)["runs"]
-        whole = next((run["jobs"] for run in runs if set(self.open) & set(run["jobs"])), ())
-        self.done = max(0, len(whole) - len(self.open))
         known = Submissions(self.session)
         self.by_hand = any(known.is_by_hand(job_id) for job_id in self.open)
 
@@ -131,7 +137,7 @@ class _Owner:
             answer = self.scheduler.look()
             places = places if answer is None else answer
             yield from self._collect(answer)
-            if answer is not None:
+            if answer is not None and self.open:
                 yield from self._see_through(places)
             self._tell(answer, places)
             if self.open:
@@ -198,7 +204,7 @@ class _Owner:
             return
         self._tell({}, {})
         raise StoppedError(
-            f"{plural(len(gone), 'job')} of the session are not done, and none is in the queue.",
+            f"The session has {plural(len(gone), 'job')} to do, and none is in the queue.",
             where=visible(str(self.session.cluster_folder)),
             remedy="They are yours to submit, with sbatch and the scripts that llm-tool export "
             f"wrote; then follow them: {self.session.resume_command}",
@@ -251,12 +257,12 @@ class _Owner:
         path = self.scheduler.output(job_id)
         times = plural(self._times(job_id), "time")
         because = self.scheduler.why_lost(job_id)
+        what = f"The job was lost {times} before its end{because and f', at last as {because}'}."
         return JobFailed(
             self.open[job_id],
-            what=f"The job was lost {times} before its end{because and f', at last as {because}'}.",
+            what="\n".join([what, *end_of(path)]),
             where=path,
             remedy=f"Try it again with: {self.session.resume_command}",
-            output=end_of(path),
         )
 
     def _tell(self, answer: Mapping[str, Place] | None, places: Mapping[str, Place]) -> None:

@@ -84,9 +84,7 @@ class SlurmScheduler:
         Raises:
             StudioError: submitit or sbatch is missing, or the cluster refuses the jobs.
         """
-        check_submitit()
-        _find("sbatch")
-        check_folder(self._session.cluster_folder)
+        check_cluster(self._session)
         parallel = self._config.slurm_parallel
         numbers: list[str] = []
         for first, last, share in pieces(len(job_ids), largest_array(), parallel):
@@ -197,6 +195,19 @@ class SlurmScheduler:
         names = self._known if rows is None else {row.submission for row in rows}
         for name in names:
             _ask("scancel", f"--user={os.getuid()}", f"--name={name}")
+
+
+def check_cluster(session: Session) -> None:
+    """Make sure that jobs of a session can be handed to SLURM from here.
+
+    Raises:
+        StudioError: submitit or a command of SLURM is missing, or the session's folder is of no
+            use to it.
+    """
+    check_submitit()
+    for command in ("sbatch", "srun", "squeue"):
+        _find(command)
+    check_folder(session.cluster_folder)
 
 
 def check_submitit() -> None:

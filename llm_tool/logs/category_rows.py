@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from llm_tool.events import EpochEnded, JobEnded, JobEvent, JobStarted
 from llm_tool.logs.journal import job_number
@@ -181,6 +182,7 @@ def training_columns(tasks: Iterable[Task]) -> list[str]:
     return [*_FIRST, *per_class, *per_language, *_LAST]
 
 
+@lru_cache(maxsize=4096)
 def _class_column(score: str, name: str) -> str:
     # A class called "macro" must not take the place of f1_macro, nor "class_macro" that one's.
     taken = f"{score}_{_CLASS_MARKS.sub('', name)}" in (*_FIRST, *_BEST_ONLY)
@@ -234,10 +236,11 @@ def _comments(tasks: Sequence[Task]) -> str:
 
 
 def _cell(value: Cell) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""  # the journal knows no undefined numbers, and a row is the same from either
-    # Six significant digits: more than any score means, and the same text on every run.
-    return f"{value:.6g}" if isinstance(value, float) else neutral(str(value))
+    if isinstance(value, float):
+        # Six significant digits: more than any score means, and the same text on every run. The
+        # journal knows no undefined numbers, and a row is the same from either.
+        return f"{value:.6g}" if math.isfinite(value) else ""
+    return "" if value is None else neutral(str(value))
 
 
 def neutral(text: str) -> str:

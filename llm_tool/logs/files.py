@@ -64,15 +64,20 @@ def _folded(name: str) -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write a file under; it becomes ``path`` when it is complete."""
+def whole(path: Path, *, to_disk: bool = True) -> Iterator[Path]:
+    """Give a temporary name to write a file under; it becomes ``path`` when it is complete.
+
+    With ``to_disk`` it is on disk then.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.unlink(missing_ok=True)  # never through a link that someone put there
         yield temporary
-        sync(temporary)
+        if to_disk:
+            sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        if to_disk:
+            sync(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -80,10 +85,10 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
+def replacing(path: Path, *, to_disk: bool = True) -> Iterator[TextIO]:
     """Give a text file to write that takes the place of ``path`` when it is complete."""
     with (
-        whole(path) as temporary,
+        whole(path, to_disk=to_disk) as temporary,
         temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file

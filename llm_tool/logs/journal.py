@@ -92,11 +92,13 @@ class Position:
 class News:
     """What was read of a journal: its events, each with where its line ends, in bytes.
 
-    ``anew``: the journal is not the one that was read before, and these are all of its events.
+    ``since`` is where the first one begins. ``anew``: the journal is not the one that was read
+    before, and these are all of its events.
     """
 
     events: tuple[tuple[JobEvent, int], ...]
     position: Position
+    since: int
     anew: bool = False
 
     def __bool__(self) -> bool:
@@ -124,13 +126,13 @@ def read_on(path: Path, since: Position = Position()) -> News:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
-        return News((), since)
+        return News((), since, since.end)
     data = data[len(since.before) :]
     lines = data.split(b"\n")[:-1]
     while lines and b"\0" in lines[-1]:  # the length is there, the bytes are still on their way
         lines.pop()
     if not lines:
-        return News((), since, anew)
+        return News((), since, since.end, anew)
     events, end = [], since.end
     for line in lines:
         end += len(line) + 1
@@ -139,7 +141,7 @@ def read_on(path: Path, since: Position = Position()) -> News:
             if isinstance(event, JobEvent):
                 events.append((event, end))
     last = (since.before + data[: end - since.end])[-_MARK:]
-    return News(tuple(events), Position(end, last), anew)
+    return News(tuple(events), Position(end, last), since.end, anew)
 
 
 def read_events(path: Path) -> Iterator[Event]:

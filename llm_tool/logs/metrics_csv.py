@@ -10,14 +10,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from llm_tool.events import EpochEnded, JobEnded, JobStarted
 from llm_tool.logs.category_rows import CategoryRows, original
-from llm_tool.logs.files import append, replacing
+from llm_tool.logs.files import append, replacing, sync
 from llm_tool.logs.journal import JOURNAL, News, job_number, read_on
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class CategoryCsv:
         self._rows = CategoryRows()
         self._taken: dict[str, int] = {}  # how far the journal of a job is in the rows, in bytes
         self._seen: tuple[int, int] | None = _UNKNOWN  # how training.csv was left; None: not there
+        self._on_its_way = False  # whether something was written that may not be on disk
 
     @property
     def is_behind(self) -> bool:
@@ -64,20 +66,15 @@ class CategoryCsv:
             self._append(to_disk=True)
         self.finish()
 
-    def look(self) -> None:
-        """Start again from the journals unless the file is as it was left."""
-        if not self._is_as_left():
-            self.rebuild()
+    def take(self, news: Mapping[str, News]) -> None:
+        """Take in what was read of the journals of some jobs, but for what was taken in before.
 
-    def take(self, job_id: str, news: News) -> None:
-        """Take in what was read of a job's journal, but for what was taken in before."""
-        if news.anew:
-            self.rebuild()
-        before = self._taken.get(job_id, 0)
-        for event, end in news.events:
-            if end > before:
-                self._rows.add(event)
-        self._taken[job_id] = max(before, news.position.end)
+        Start again from the journals if one was replaced, or if the file is not as it was left.
+        """
+        if any(own.anew for own in news.values()) or not self._is_as_left():
+            self.rebuild(news)
+        for job_id, own in news.items():
+            self._add(job_id, own)
 
     def append(self) -> None:
         """Write the rows that are new; it costs the same however many there are.
@@ -87,52 +84,78 @@ class CategoryCsv:
         self._append(to_disk=False)
 
     def catch_up(self) -> None:
-        """Write the files anew whose rows changed, with the new rows where the plan has them."""
-        seen, self._seen = (
-            self._seen,
-            _UNKNOWN,
-        )  # until both are written: what breaks off is made anew
-        if self._rows.behind:
-            self._write_training()
-            seen = _signature(self.folder / TRAINING)
-        if self._rows.best_behind:
-            self._write_best()
-        self._seen = seen
+        """Write the files anew whose rows changed, with the new rows where the plan has them.
+
+        Nothing waits for the disk here either.
+        """
+        self._catch_up(to_disk=False)
 
     def finish(self) -> None:
-        """Leave both files whole, in the plan's order, as ``rebuild`` would."""
-        self.look()
+        """Leave both files whole, in the plan's order, as ``rebuild`` would, and on disk."""
+        if not self._is_as_left():
+            self.rebuild()
         if self._rows.unordered:
             self._rows.behind = True
         if self.is_behind:
-            self.catch_up()
+            self._catch_up(to_disk=True)
+        if self._on_its_way:
+            for path in filter(Path.exists, (self.folder / TRAINING, self.folder / BEST)):
+                sync(path)
+            sync(self.folder)
+            self._on_its_way = False
 
-    def rebuild(self) -> bool:
-        """Make both files from the journals; tell whether that changed them."""
+    def rebuild(self, news: Mapping[str, News] = MappingProxyType({})) -> bool:
+        """Make both files from the journals; tell whether that changed them.
+
+        Args:
+            news: What was read of the journals of some jobs just now.
+        """
         self._seen = _UNKNOWN
         self._rows, self._taken = CategoryRows(), {}
         for job_id in _jobs(self.folder / RUNS):
-            self.take(job_id, read_on(self.folder / RUNS / job_id / JOURNAL))
+            own = news.get(job_id)
+            if own is None or own.since:
+                own = read_on(self.folder / RUNS / job_id / JOURNAL)
+            self._add(job_id, own)
         changed = [self._write_training(), self._write_best()] if self._rows else []
         self._seen = _signature(self.folder / TRAINING)
         return any(changed)
+
+    def _add(self, job_id: str, news: News) -> None:
+        before = self._taken.get(job_id, 0)
+        for event, end in news.events:
+            if end > before:
+                self._rows.add(event)
+        self._taken[job_id] = max(before, news.position.end)
+
+    def _catch_up(self, *, to_disk: bool) -> None:
+        # Until both are written: what breaks off is made anew.
+        seen, self._seen = self._seen, _UNKNOWN
+        self._on_its_way |= not to_disk
+        if self._rows.behind:
+            self._write_training(to_disk=to_disk)
+            seen = _signature(self.folder / TRAINING)
+        if self._rows.best_behind:
+            self._write_best(to_disk=to_disk)
+        self._seen = seen
 
     def _append(self, *, to_disk: bool) -> None:
         if self._rows.behind or not self._rows.new:
             return
         self._seen = _UNKNOWN
+        self._on_its_way |= not to_disk
         path = self.folder / TRAINING
         append(path, "".join(self._rows.new).encode(*_ENCODING), to_disk=to_disk)
         self._rows.new = []
         self._seen = _signature(path)
 
-    def _write_training(self) -> bool:
-        changed = _write(self.folder / TRAINING, self._rows.training())
+    def _write_training(self, *, to_disk: bool = True) -> bool:
+        changed = _write(self.folder / TRAINING, self._rows.training(), to_disk=to_disk)
         self._rows.settle()
         return changed
 
-    def _write_best(self) -> bool:
-        changed = _write(self.folder / BEST, self._rows.best())
+    def _write_best(self, *, to_disk: bool = True) -> bool:
+        changed = _write(self.folder / BEST, self._rows.best(), to_disk=to_disk)
         self._rows.best_behind = False
         return changed
 
@@ -149,13 +172,13 @@ def _jobs(runs: Path) -> list[str]:
     return sorted(filter(_JOB_ID.fullmatch, names), key=job_number)
 
 
-def _write(path: Path, lines: Iterable[str]) -> bool:
+def _write(path: Path, lines: Iterable[str], *, to_disk: bool) -> bool:
     """Write a file anew unless it is that already; tell whether it was another."""
     text = "".join(lines)
     with suppress(FileNotFoundError):
         if path.read_bytes() == text.encode(*_ENCODING):
             return False
-    with replacing(path) as file:
+    with replacing(path, to_disk=to_disk) as file:
         file.write(text)
     return True
 

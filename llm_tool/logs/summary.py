@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from llm_tool.events import (
+    ClusterSeen,
     EpochEnded,
     Event,
     JobEnded,
@@ -20,6 +21,7 @@ from llm_tool.events import (
     RunStarted,
     WeakClass,
 )
+from llm_tool.logs.cluster_summary import ClusterSummary
 from llm_tool.plan import Job
 from llm_tool.text import plural, shorten, visible
 
@@ -32,14 +34,20 @@ class PlainSummary:
     def __init__(self, sink: TextIO | None = None) -> None:
         """Write to ``sink``, or to standard error."""
         self._sink = sink
+        self._cluster = ClusterSummary()
 
     def __call__(self, event: Event) -> None:
         """Write the line of an event, if it has one."""
-        line = describe(event)
-        if line:
-            sink = self._sink or sys.stderr
-            sink.write(f"{line}\n")
-            sink.flush()
+        if isinstance(event, ClusterSeen):
+            for line in self._cluster.lines(event):
+                self._write(line)
+        elif line := describe(event):
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        sink = self._sink or sys.stderr
+        sink.write(f"{line}\n")
+        sink.flush()
 
 
 def describe(event: Event) -> str:
@@ -55,9 +63,10 @@ def describe(event: Event) -> str:
     if isinstance(event, JobEnded):
         return _job_line(event)
     if isinstance(event, JobFailed):
-        why = " ".join(filter(None, (event.what, event.remedy)))
-        output = "".join(f"\n  | {visible(line)}" for line in event.output)
-        return f"{_title(event.job)}: failed: {visible(why)}{output}"
+        what, *output = event.what.splitlines() or [""]
+        why = " ".join(filter(None, (what, event.remedy)))
+        said = f"{_title(event.job)}: failed: {visible(why)}"
+        return "\n  | ".join([said, *map(visible, output)])  # what it wrote last
     if isinstance(event, Reinforcement):
         return f"{_title(event.job)}: {describe_reinforcement(event)}"
     if isinstance(event, RunEnded):
@@ -73,7 +82,14 @@ def done_before(event: RunStarted) -> str:
 
 def _end_line(event: RunEnded) -> str:
     said = f"{event.status}: {event.done} of {event.jobs} jobs done in {duration(event.seconds)}"
+    if event.status == "detached":
+        return f"{said}. {left_running(event)}"
     return f"{said}; go on with: {visible(event.resume)}" if event.resume else said
+
+
+def left_running(event: RunEnded) -> str:
+    """Return where the jobs of a detached run are, and how to follow them."""
+    return f"Left running on the cluster. {visible(event.resume)} follows it."
 
 
 def _start_line(event: JobStarted) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from llm_tool.config import RunConfig
+from llm_tool.slurm_settings import SlurmSettings
 from llm_tool.studio.ask_training import ask_setting
 from llm_tool.studio.draft import Draft, keep
 from llm_tool.studio.wizard import BACK, Option
+from llm_tool.text import shorten, visible
+from llm_tool.yaml_text import as_value
 
 # What other questions ask, and what a launch decides.
 _ASKED = {
+    *SlurmSettings.model_fields, "executor", "processes",
     "mode", "data", "text_column", "label", "language_column", "id_column", "split_column",
     "multi_class", "one_vs_all", "model", "languages", "logs_dir", "models_dir", "session_id",
 }  # fmt: skip
@@ -21,11 +26,17 @@ _NAME_WIDTH = max(map(len, RunConfig.model_fields))
 def ask_settings(draft: Draft) -> object:
     """Let the user change any setting, as many as they like, until they are done."""
     names = [name for name in RunConfig.model_fields if name not in _ASKED]
+    return change_settings(draft, names, "Change a setting?", "done: show the plan")
+
+
+def change_settings(draft: Draft, names: Sequence[str], question: str, done: str) -> object:
+    """Offer settings in a list, each with its value, until the user is done."""
     chosen = _DONE
     while True:
-        options: list[Option] = [("done: show the plan", _DONE)]
-        options += [(_title(draft, name), name) for name in names]
-        chosen = draft.asker.choose("Change a setting?", options, default=chosen)
+        options: list[Option] = [(done, _DONE)]
+        room = draft.console.width - len(f"? {question} ") - 1
+        options += [(_title(draft, name, room), name) for name in names]
+        chosen = draft.asker.choose(question, options, default=chosen)
         if chosen is BACK:
             return BACK
         if chosen == _DONE:
@@ -33,12 +44,11 @@ def ask_settings(draft: Draft) -> object:
         _change(draft, chosen)
 
 
-def _title(draft: Draft, name: str) -> str:
+def _title(draft: Draft, name: str, room: int) -> str:
     field = RunConfig.model_fields[name]
     value = draft.settings.get(name, field.get_default())
-    shown = "–" if value is None or value == () else str(value)
+    shown = "–" if value is None or value == () else shorten(visible(as_value(value)), 20)
     title = f"{name:{_NAME_WIDTH}} {shown:>8}  {field.description}"
-    room = draft.console.width - len("? Change a setting? ") - 1
     return title if len(title) <= room else f"{title[: room - 1]}…"
 
 

@@ -13,6 +13,7 @@ from llm_tool.studio.draft import SKIP, Draft, keep
 from llm_tool.studio.theme import Column, print_table, show_error
 from llm_tool.studio.wizard import BACK
 from llm_tool.text import plural, shorten, visible
+from llm_tool.yaml_text import as_value
 
 
 def ask_strategy(draft: Draft) -> object:
@@ -70,7 +71,7 @@ def ask_shared(draft: Draft) -> object:
 
 def ask_workers(draft: Draft) -> object:
     """Ask how many jobs are trained at the same time."""
-    if draft.settings.get("shared_encoder"):
+    if draft.settings.get("shared_encoder") or draft.settings.get("executor") == "slurm":
         return SKIP
     return ask_setting(
         draft, "workers", "How many models at the same time? (empty: what trains them soonest)"
@@ -118,7 +119,8 @@ def ask_setting(draft: Draft, name: str, question: str) -> object:
         return True
 
     before = draft.settings.get(name, "")
-    shown = ",".join(map(str, before)) if isinstance(before, list | tuple) else str(before)
+    shown = ",".join(map(str, before)) if name == "seeds" and before else as_value(before)
+    shown = "" if before in ("", ()) else shown
     answer = draft.asker.text(question, shown, fits)
     if answer is BACK:
         return BACK

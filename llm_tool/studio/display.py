@@ -13,6 +13,7 @@ from llm_tool.events import (
     JobFailed,
     JobRetried,
     JobStarted,
+    Observer,
     Reinforcement,
     ReinforcementEnded,
     ReinforcementSkipped,
@@ -44,7 +45,7 @@ class RunDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress: ProgressLines | None = None
+        self._progress: Observer | None = None
         self._run: RunStarted | None = None
         self._table: EpochTable | None = None
         self._finished = 0
@@ -87,11 +88,17 @@ class RunDisplay:
         self._finished = len(event.done)
         if event.done:
             self._console.print(Text(done_before(event)))
-        if event.workers > 1:
-            rule(self._console, f"{len(event.jobs)} jobs, {event.workers} at a time")
+        if self._together:
+            rule(self._console, self._heading(event))
             self._start_table(EpochTable(None, self._console.width))
         if self._console.is_terminal:
-            self._progress = ProgressLines(self._console, event)
+            self._progress = self._bottom(event)
+
+    def _heading(self, event: RunStarted) -> str:
+        return f"{len(event.jobs)} jobs, {event.workers} at a time"
+
+    def _bottom(self, event: RunStarted) -> Observer:
+        return ProgressLines(self._console, event)
 
     def _start_table(self, table: EpochTable) -> None:
         self._table = table
@@ -148,8 +155,6 @@ class RunDisplay:
         self._console.print(Text(f"✗ {visible(event.job.title)} failed", style=BAD))
         error = StudioError(event.what, where=event.where, remedy=event.remedy)
         show_error(self._console, error)
-        for line in event.output:
-            self._console.print(Text(f"  │ {visible(line)}", style=QUIET), soft_wrap=True)
         self._console.print()
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from llm_tool.config import RunConfig, make_config
 from llm_tool.data.columns import Columns, profile
 from llm_tool.errors import StudioError
+from llm_tool.studio.machine import Cluster
 from llm_tool.studio.runs import Warmup
 from llm_tool.studio.wizard import BACK, Asker
 from llm_tool.text import shorten, visible
@@ -38,6 +39,7 @@ class Draft:
     guess: Columns | None = None
     languages: list[str] = field(default_factory=list)
     findings: tuple[Finding, ...] = ()  # what was shown of the data last
+    cluster: Cluster | None = None
 
     @property
     def config(self) -> RunConfig:

@@ -15,6 +15,7 @@ from llm_tool.errors import StoppedError, StudioError
 from llm_tool.logs.session import Session
 from llm_tool.modes import MODES
 from llm_tool.modes.scopes import parse_model
+from llm_tool.stopping import Detached
 from llm_tool.studio.machine import describe_machine
 from llm_tool.studio.runs import Warmup, execute, resume_session
 from llm_tool.studio.theme import QUIET, STRONG, show_error
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _QUIT = "quit"
 # What the menu offers beside the run modes.
 _TOOLS = {
-    "resume": "an interrupted session",
+    "resume": "an interrupted session, or one left on a cluster",
     "sessions": "what was trained, and how well",
     "compare": "sessions and models",
     "predict": "label a corpus with a trained model",
@@ -123,6 +124,9 @@ class _Studio:
             done = resume_session(
                 Session(logs, chosen), talk=self.console, out=self.console, warmup=self.warmup
             )
+        except Detached as left:
+            self._left(left)
+            return
         except StoppedError:
             raise
         except StudioError as error:  # it cannot be resumed as it is; nothing was done
@@ -166,18 +170,28 @@ class _Studio:
         if ready is None:
             return None
         config, dataset, plan = ready
-        outcome = execute(
-            plan,
-            dataset,
-            config,
-            self.session,
-            talk=self.console,
-            out=self.console,
-            warmup=self.warmup,
-        )
+        try:
+            outcome = execute(
+                plan,
+                dataset,
+                config,
+                self.session,
+                talk=self.console,
+                out=self.console,
+                warmup=self.warmup,
+            )
+        except Detached as left:
+            self._left(left)
+            return None
         self.all_done = self.all_done and not outcome.failed
         self.console.print()
         return outcome
+
+    def _left(self, left: Detached) -> None:
+        """Go on with the menu after ``q``; end where the process was asked to."""
+        if not left.by_key:
+            raise left
+        self.console.print()
 
     def _choose_winner(self, outcome: Outcome) -> tuple[str, ...]:
         """Ask which model to go on with: the winner, another one, or none (an empty answer)."""

@@ -28,6 +28,7 @@ _CLASSES_SHOWN = 12
 _JOBS_SHOWN = 20
 _KEYS_SHOWN = 8
 _VALUES_SHOWN = 5
+_WHERE = {"local": "on this machine", "slurm": "on a cluster"}
 
 
 def show_table(console: Console, table: Table, rows: int = 4) -> None:
@@ -106,10 +107,13 @@ def show_plan(
             console.print(Text(visible(said)), style=QUIET)
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
+    if config.idle:
+        said = f"Without effect, for jobs are trained {_WHERE[config.executor]}: "
+        console.print(Text(f"{said}{', '.join(config.idle)}."), style=WARN)
     decided = share_out(config, plan)
     for line in (*_how(plan, decided), *imbalance_lines(plan, dataset, config)):
         console.print(Text(visible(line)))
-    for line in _takes(estimate, config) if estimate else ():
+    for line in (*_on_cluster(config), *(_takes(estimate, config) if estimate else ())):
         console.print(Text(visible(line)))
     _show_space(console, plan, decided)
     console.print(Text("Same thing without questions:"))
@@ -182,6 +186,26 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
         yield "Texts longer than the model takes are left out."
     if config.long_documents == "chunk":
         yield "Texts longer than the model takes are read in windows, and scored as a whole."
+
+
+def _on_cluster(config: RunConfig) -> Iterator[str]:
+    """Yield what each job asks of a cluster, where it goes to one."""
+    if config.executor == "local":
+        return
+    asks = [
+        f"partition {config.slurm_partition}" if config.slurm_partition else "",
+        f"account {config.slurm_account}" if config.slurm_account else "",
+        plural(config.slurm_nodes, "node") if config.slurm_nodes > 1 else "",
+        plural(config.slurm_cpus, "CPU") if config.slurm_cpus else "",
+        plural(config.slurm_gpus, "GPU") if config.slurm_gpus else "",
+        f"{config.slurm_memory} of memory" if config.slurm_memory else "",
+        f"a time limit of {config.slurm_time}" if config.slurm_time else "",
+        f"nodes with {config.slurm_constraint}" if config.slurm_constraint else "",
+    ]
+    asked = ", ".join(filter(None, asks)) or "what the cluster gives"
+    most = f", {config.slurm_parallel} at a time at most" if config.slurm_parallel else ""
+    yield f"On the SLURM cluster{most}. Each job asks for {asked}."
+    yield "How long it takes there is not known."
 
 
 def _takes(estimate: RunEstimated, config: RunConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console
@@ -120,5 +121,6 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.fields[about]}", markup=False, table_column=RichColumn(no_wrap=True)),
         console=console,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what is piped elsewhere stays there
         auto_refresh=False,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from llm_tool.events import BatchEnded, Event, Observer, to_json
+from llm_tool.events import BatchEnded, ClusterSeen, Event, Observer, to_json
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.studio.display import ResultDisplay, RunDisplay
 from llm_tool.studio.theme import QUIET, WARN
@@ -92,6 +92,8 @@ def measure(
 ) -> RunEstimated:
     """Return what a run will take, by a moment of training; see ``estimate``.
 
+    What it takes on a cluster is not measured.
+
     Args:
         plan: What would be trained.
         dataset: The rows.
@@ -99,6 +101,10 @@ def measure(
         talk: The console that says, on a terminal, what the user waits for.
         warmup: What loads the heavy libraries, if that has begun.
     """
+    if config.executor == "slurm":  # this machine would say nothing of its nodes
+        from llm_tool.events import RunEstimated
+
+        return RunEstimated(None, None, None, "", (None,) * len(plan.jobs))
     with status(talk, "Measuring how long it takes"):
         if warmup is not None:
             warmup.wait()
@@ -163,15 +169,19 @@ def execute(
             progress within an epoch is left out.
         warmup: What loads the heavy libraries, if that has begun.
         resume: Go on with this run of the session instead of a new one.
+
+    Raises:
+        Detached: The run was left running on a cluster, and that was said.
     """
     with status(talk, "Loading torch"):
         if warmup is not None:
             warmup.wait()
         from llm_tool.execution.local import run_plan
-    observers: list[Observer] = [RunDisplay(talk) if talk.is_terminal else PlainSummary()]
-    observers.append(_json_lines if as_json else ResultDisplay(out))
-    observers += make_trackers(config, session)
-    outcome = run_plan(plan, dataset, config, session, *observers, resume=resume)
+    last: Observer = JsonLines() if as_json else ResultDisplay(out)
+    with ExitStack() as stack:
+        display = _display(talk, config, stack)
+        observers = [display, last, *make_trackers(config, session)]
+        outcome = run_plan(plan, dataset, config, session, *observers, resume=resume)
     if not as_json:
         for name, look in look_commands(config, session).items():
             out.print(Text(f"  {name:11}  {visible(look)}"), soft_wrap=True)
@@ -218,7 +228,35 @@ def resume_session(
     return not failed
 
 
-def _json_lines(event: Event) -> None:
-    if not isinstance(event, BatchEnded):
-        sys.stdout.write(to_json(event) + "\n")
+def _display(talk: Console, config: RunConfig, stack: ExitStack) -> Observer:
+    """Return what shows a run; ``stack`` ends what it needs."""
+    if not talk.is_terminal:
+        return PlainSummary()
+    if config.executor == "local":
+        return RunDisplay(talk)
+    from llm_tool.studio.cluster import ClusterDisplay
+    from llm_tool.studio.keys import leaving_on_q
+
+    return ClusterDisplay(talk, keys=stack.enter_context(leaving_on_q()))
+
+
+class JsonLines:
+    """An observer that writes events to standard output, one JSON object a line.
+
+    Progress within an epoch is left out, and how a cluster stands when it stands as before.
+    """
+
+    def __init__(self) -> None:
+        self._seen = ""
+
+    def __call__(self, event: Event) -> None:
+        """Write an event."""
+        if isinstance(event, BatchEnded):
+            return
+        line = to_json(event)
+        if isinstance(event, ClusterSeen):
+            if line == self._seen:
+                return
+            self._seen = line
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

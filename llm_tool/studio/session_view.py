@@ -220,7 +220,7 @@ def _models_table(console: Console, trainings: Sequence[Training]) -> None:
     print_table(console, columns, rows, marks)
     for one in trainings:
         if one.failed and not one.ended:
-            said = f"  ✗ {one.job.id}: {one.failed.what} {one.failed.where}".rstrip()
+            said = f"  ✗ {one.job.id}: {one.failed.reason} {one.failed.where}".rstrip()
             console.print(Text(visible(said), style=BAD), soft_wrap=True)
 
 

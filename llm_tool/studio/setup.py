@@ -9,6 +9,7 @@ from llm_tool.config import RunConfig
 from llm_tool.config_files import write_config
 from llm_tool.errors import StudioError
 from llm_tool.modes.planning import prepare
+from llm_tool.studio.ask_cluster import CLUSTER
 from llm_tool.studio.ask_data import (
     ask_file,
     ask_id,
@@ -46,12 +47,12 @@ _DATA: tuple[Step, ...] = (
     look_over,
 )  # fmt: skip
 _REST: dict[str, tuple[Step, ...]] = {
-    "quick": (ask_model, ask_epochs, ask_reinforced),
-    "benchmark": (ask_models, ask_seeds, ask_epochs, ask_reinforced),
-    "custom": (ask_strategy, ask_model, ask_settings),
-    "distributed": (ask_model, ask_shared, ask_workers, ask_epochs, ask_reinforced),
-    "hybrid": (ask_strategy, ask_model, ask_epochs, ask_reinforced),
-    "reinforced": (ask_model, ask_epochs, ask_reinforced),
+    "quick": (ask_model, ask_epochs, ask_reinforced, *CLUSTER),
+    "benchmark": (ask_models, ask_seeds, ask_epochs, ask_reinforced, *CLUSTER),
+    "custom": (ask_strategy, ask_model, *CLUSTER, ask_settings),
+    "distributed": (ask_model, ask_shared, *CLUSTER, ask_workers, ask_epochs, ask_reinforced),
+    "hybrid": (ask_strategy, ask_model, ask_epochs, ask_reinforced, *CLUSTER),
+    "reinforced": (ask_model, ask_epochs, ask_reinforced, *CLUSTER),
 }
 
 

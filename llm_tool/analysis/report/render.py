@@ -137,7 +137,7 @@ def why(training: Training) -> str:
     """Return why a training has no result."""
     failed = training.failed
     if failed is not None:
-        return " ".join(filter(None, (failed.what, failed.where, failed.remedy)))
+        return " ".join(filter(None, (failed.reason, failed.where, failed.remedy)))
     return "It has not come to its end." if training.started else "It has not begun."
 
 
