@@ -304,10 +304,7 @@ class JobEnded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """A job ended without a model: what went wrong, and what to do about it.
-
-    ``what`` says it in its first line; what the job wrote last may follow in others.
-    """
+    """A job ended without a model: what went wrong, in its first line, and what to do about it."""
 
     job: Job
     what: str
@@ -315,20 +312,13 @@ class JobFailed:
     remedy: str = ""
     event: Literal["job_failed"] = "job_failed"
 
-    @property
-    def reason(self) -> str:
-        """What went wrong, without what the job wrote."""
-        return self.what.partition("\n")[0]
-
 
 @dataclass(frozen=True)
 class RunEnded:
     """A run is over. ``status`` says how: every job done, some failed, or stopped before its end.
 
-    ``detached``: nobody follows it any more, while its jobs go on on a cluster.
-
-    ``jobs`` is how many were planned, ``done`` and ``failed`` how many of them came to an end;
-    ``resume`` is the command that trains what is not done, empty when all is.
+    ``detached``: its jobs go on on a cluster. ``jobs`` is how many were planned, ``done`` and
+    ``failed`` how many of them ended; ``resume`` trains what is not done, empty when all is.
     """
 
     session_id: str

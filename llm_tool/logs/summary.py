@@ -87,6 +87,11 @@ def _end_line(event: RunEnded) -> str:
     return f"{said}; go on with: {visible(event.resume)}" if event.resume else said
 
 
+def reason(failed: JobFailed) -> str:
+    """Return why a job failed, without what it wrote last, which may follow in other lines."""
+    return failed.what.partition("\n")[0]
+
+
 def left_running(event: RunEnded) -> str:
     """Return where the jobs of a detached run are, and how to follow them."""
     return f"Left running on the cluster. {visible(event.resume)} follows it."

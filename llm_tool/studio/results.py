@@ -14,7 +14,7 @@ from rich.text import Text
 from llm_tool.analysis.ranking import Ranking, Standing, over_folds, rank
 from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
 from llm_tool.logs.session import command_line
-from llm_tool.logs.summary import duration, left_running, test_score
+from llm_tool.logs.summary import duration, left_running, reason, test_score
 from llm_tool.plan import distinct_names
 from llm_tool.studio.epochs import short_duration
 from llm_tool.studio.learning_curve import show_run_curves
@@ -45,7 +45,7 @@ def show_result(
     said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
     console.print(Text(said, style=style))
     for failure in failed:
-        why = " ".join(filter(None, (failure.reason, failure.where)))
+        why = " ".join(filter(None, (reason(failure), failure.where)))
         console.print(Text(f"  ✗ {visible(failure.job.id)} {visible(failure.job.title)}: "), end="")
         console.print(Text(visible(why), style=BAD), soft_wrap=True)
     logs = f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"

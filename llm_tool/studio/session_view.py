@@ -12,7 +12,7 @@ from llm_tool.errors import StudioError, nearest
 from llm_tool.events import EpochEnded, Scores
 from llm_tool.logs.archive import Archive, Training
 from llm_tool.logs.session import Session
-from llm_tool.logs.summary import duration, long_texts, test_score
+from llm_tool.logs.summary import duration, long_texts, reason, test_score
 from llm_tool.studio.curves import MARKS, Curve, Figure, draw
 from llm_tool.studio.learning_curve import show_curves_of
 from llm_tool.studio.score_tables import show_classes, show_confusion, show_languages
@@ -220,7 +220,7 @@ def _models_table(console: Console, trainings: Sequence[Training]) -> None:
     print_table(console, columns, rows, marks)
     for one in trainings:
         if one.failed and not one.ended:
-            said = f"  ✗ {one.job.id}: {one.failed.reason} {one.failed.where}".rstrip()
+            said = f"  ✗ {one.job.id}: {reason(one.failed)} {one.failed.where}".rstrip()
             console.print(Text(visible(said), style=BAD), soft_wrap=True)
 
 

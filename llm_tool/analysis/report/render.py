@@ -22,7 +22,7 @@ from llm_tool.analysis.report.facts import Scope, gather
 from llm_tool.analysis.report.methods import methods
 from llm_tool.events import JobEnded, JobStarted
 from llm_tool.logs.archive import Archive, Training
-from llm_tool.logs.summary import duration, long_texts
+from llm_tool.logs.summary import duration, long_texts, reason
 from llm_tool.text import escape_latex, escape_markdown, plural, shorten, visible
 from llm_tool.trainers.resampling import Interval
 
@@ -137,7 +137,7 @@ def why(training: Training) -> str:
     """Return why a training has no result."""
     failed = training.failed
     if failed is not None:
-        return " ".join(filter(None, (failed.reason, failed.where, failed.remedy)))
+        return " ".join(filter(None, (reason(failed), failed.where, failed.remedy)))
     return "It has not come to its end." if training.started else "It has not begun."
 
 
