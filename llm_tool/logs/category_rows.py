@@ -41,7 +41,7 @@ Cell = str | int | float | None
 Row = dict[str, Cell]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Epoch:
     """A row of training.csv; ``selection`` are the cells that it has besides in best.csv."""
 
