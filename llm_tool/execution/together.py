@@ -102,10 +102,10 @@ def _run(job: Job, session: Session, collector: Collector, show: Observer, outpu
 
 
 def _broken_off(job: Job, code: int, output: Path, session: Session) -> JobFailed:
+    what = f"The processes of the job ended without a result, with code {code}."
     return JobFailed(
         job,
-        what=f"The processes of the job ended without a result, with code {code}.",
+        what="\n".join([what, *end_of(str(output))]),
         where=visible(str(output)),
         remedy=f"Go on with it: {session.resume_command}",
-        output=end_of(str(output)),
     )
