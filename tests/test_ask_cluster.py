@@ -199,7 +199,8 @@ def plan_text(keys: dict[str, object], tweets: Path, tiny_bert: Path) -> str:
     console = Console(file=StringIO(), width=80)
     taken = measure(plan, dataset, config, talk=console)
     assert (taken.seconds, taken.job_seconds) == (None, (None,))
-    assert share_out(config, plan) == config
+    shared = share_out(config, plan)
+    assert (shared.workers, shared.threads) == (1, config.slurm_cpus or 1)
     show_plan(console, plan, config, dataset, taken)
     return console.file.getvalue()
 

@@ -28,7 +28,8 @@ TRAINING, BEST = "training.csv", "best.csv"
 RUNS = "runs"
 COMMENT_LINES = 4
 _ENCODING = ("utf-8", "backslashreplace")
-_UNKNOWN = (-1, -1)
+_Signature = tuple[int, int] | None  # size and time of a file; None: it is not there
+_UNKNOWN: tuple[_Signature, _Signature] = (-1, -1), (-1, -1)
 _JOB_ID = re.compile(r"j\d+")
 
 
@@ -48,7 +49,7 @@ class CategoryCsv:
         self.folder = folder
         self._rows = CategoryRows()
         self._taken: dict[str, int] = {}  # how far the journal of a job is in the rows, in bytes
-        self._seen: tuple[int, int] | None = _UNKNOWN  # how training.csv was left; None: not there
+        self._seen = _UNKNOWN  # how the two files were left
         self._on_its_way = False  # whether something was written that may not be on disk
 
     @property
@@ -118,7 +119,7 @@ class CategoryCsv:
                 own = read_on(self.folder / RUNS / job_id / JOURNAL)
             self._add(job_id, own)
         changed = [self._write_training(), self._write_best()] if self._rows else []
-        self._seen = _signature(self.folder / TRAINING)
+        self._seen = self._signatures()
         return any(changed)
 
     def _add(self, job_id: str, news: News) -> None:
@@ -130,24 +131,23 @@ class CategoryCsv:
 
     def _catch_up(self, *, to_disk: bool) -> None:
         # Until both are written: what breaks off is made anew.
-        seen, self._seen = self._seen, _UNKNOWN
+        self._seen = _UNKNOWN
         self._on_its_way |= not to_disk
         if self._rows.behind:
             self._write_training(to_disk=to_disk)
-            seen = _signature(self.folder / TRAINING)
         if self._rows.best_behind:
             self._write_best(to_disk=to_disk)
-        self._seen = seen
+        self._seen = self._signatures()
 
     def _append(self, *, to_disk: bool) -> None:
         if self._rows.behind or not self._rows.new:
             return
         self._seen = _UNKNOWN
         self._on_its_way |= not to_disk
-        path = self.folder / TRAINING
-        append(path, "".join(self._rows.new).encode(*_ENCODING), to_disk=to_disk)
+        text = "".join(self._rows.new).encode(*_ENCODING)
+        append(self.folder / TRAINING, text, to_disk=to_disk)
         self._rows.new = []
-        self._seen = _signature(path)
+        self._seen = self._signatures()
 
     def _write_training(self, *, to_disk: bool = True) -> bool:
         changed = _write(self.folder / TRAINING, self._rows.training(), to_disk=to_disk)
@@ -160,7 +160,10 @@ class CategoryCsv:
         return changed
 
     def _is_as_left(self) -> bool:
-        return self._seen == _signature(self.folder / TRAINING)
+        return self._seen == self._signatures()
+
+    def _signatures(self) -> tuple[_Signature, _Signature]:
+        return _signature(self.folder / TRAINING), _signature(self.folder / BEST)
 
 
 def _jobs(runs: Path) -> list[str]:
@@ -183,7 +186,7 @@ def _write(path: Path, lines: Iterable[str], *, to_disk: bool) -> bool:
     return True
 
 
-def _signature(path: Path) -> tuple[int, int] | None:
+def _signature(path: Path) -> _Signature:
     try:
         status = path.stat()
     except FileNotFoundError:
