@@ -21,6 +21,7 @@ from llm_tool.execution.remote import train_on_cluster
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.submissions import Submissions
 from llm_tool.logs import Session, journal, read_metrics
+from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.modes.planning import prepare
 from llm_tool.plan import Job
 from llm_tool.stopping import Detached
@@ -229,6 +230,23 @@ def test_a_job_that_is_lost_too_often_fails_with_the_end_of_its_output(
     assert owner.told.count(failed) == 1
     assert owner.seen[-1].failed == 1
     assert '"status": "failed"' in (owner.session.folder / "session.json").read_text()
+
+
+def test_a_job_that_failed_because_it_was_lost_is_taken_from_a_process_that_still_trains_it(
+    owner: Owner,
+) -> None:
+    owner.cluster.loses["j0002"] = 9
+    claims: list[Claim] = []
+
+    def claim(event: Event) -> None:
+        if not claims:
+            claims.append(Claim(owner.session.run_folder(owner.session.jobs()[1])))
+
+    owner.on_event = claim
+    owner.follow(slurm_resubmit=0)
+
+    with pytest.raises(Replaced):
+        claims[0].check()
 
 
 def test_a_job_that_says_itself_how_it_failed_is_neither_repeated_nor_recorded_twice(

@@ -23,6 +23,7 @@ from llm_tool.execution.collector import Collector
 from llm_tool.execution.prepared import prepare_jobs
 from llm_tool.execution.slurm import SlurmScheduler
 from llm_tool.execution.submissions import Submissions
+from llm_tool.logs.claim import Claim
 from llm_tool.logs.facts import read_facts
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
@@ -302,7 +303,12 @@ class _Owner:
         return f"{visible(self.open[job_id].title)} was lost{because and f': {because}'}."
 
     def _lost(self, job_id: str) -> JobFailed:
-        """Return how a job failed that was lost too often, with the end of what it printed."""
+        """Return how a job failed that was lost too often, with the end of what it printed.
+
+        A process that the scheduler only believes dead ends at its next look: its journal is to
+        have one writer.
+        """
+        Claim(self.session.run_folder(self.open[job_id]))
         path = self.scheduler.output(job_id)
         times = plural(self._times(job_id), "time")
         because = self.scheduler.why_lost(job_id)
