@@ -28,7 +28,7 @@ from llm_tool.execution.collector import Collector, JobState
 from llm_tool.logs import Session, category_rows, journal, read_metrics
 from llm_tool.logs.metrics_csv import CategoryCsv
 from llm_tool.plan import Job
-from tests.benchmarks.cluster_scale import simulate
+from tests.benchmarks.cluster_scale import Troubles, simulate
 from tests.benchmarks.collector import polls, read_all
 from tests.benchmarks.journals import add, events_of, line
 from tests.test_events import SHARED, made_end, made_epoch, made_job
@@ -379,11 +379,15 @@ def test_the_benchmark_reads_all_there_is(capsys: pytest.CaptureFixture[str]) ->
     assert len(polls(2, 4, 2, repeats=3, running=5)) == 3
 
 
-def test_a_simulated_cluster_loses_nodes_but_no_row() -> None:
-    report = simulate(60, 6, categories=3, epochs=4, interval=60, deaths=300)
-    assert report.died > 2
-    assert report.calls["squeue"] == len(report.polls)
-    assert max(poll.opened for poll in report.polls) <= 12  # those that run, and those that did
+def test_a_simulated_cluster_loses_nodes_and_jobs_but_no_row() -> None:
+    troubles = Troubles(limit=300, deaths=300, kills=300)
+    report = simulate(60, 6, categories=3, epochs=4, troubles=troubles)
+    happened = report.cluster.happened
+    assert min(happened[what] for what in ("time limits", "nodes that died", "jobs killed")) > 2
+    assert report.again == happened["jobs killed"]
+    assert report.cluster.calls["squeue"] == len(report.polls.opened) + 1
+    assert report.polls.opened[0] == 60  # all that earlier attempts left, once
+    assert max(report.polls.opened[1:]) <= 12  # those that run, and those that did
 
 
 KILLED = """

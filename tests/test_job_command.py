@@ -31,6 +31,7 @@ from llm_tool.logs.journal import JOURNAL, read_events
 from llm_tool.modes.planning import prepare
 from llm_tool.modes.resume import restore
 from llm_tool.stopping import pause_on
+from llm_tool.trainers import checkpoint, saving
 from tests.conftest import Run
 from tests.jobs_by_hand import SESSION_ID, Prepared, exit_code, prepared, settings, tables
 
@@ -305,6 +306,45 @@ def test_an_attempt_replaced_in_its_last_epoch_saves_no_model(one: Prepared, her
     assert kinds(one) == [JobStarted, EpochEnded, EpochEnded]
     assert not (one.folder(0) / "predictions.parquet").exists()
     assert not (here / "models").exists()
+
+
+def test_an_attempt_replaced_while_it_saves_its_model_leaves_that_of_the_other(
+    one: Prepared, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[execution_job.End] = []
+    sync = saving.sync
+
+    def slow(path: Path) -> None:
+        if not ends:
+            ends.append("failed")
+            ends[0] = attempt(one)
+        sync(path)
+
+    monkeypatch.setattr(saving, "sync", slow)
+
+    assert (attempt(one), ends) == ("replaced", ["done"])
+
+    assert sum(isinstance(event, JobEnded) for event in events(one)) == 1
+    (model,) = (here / "models").glob("*/*/*")
+    assert (model / "training.json").exists()
+
+
+def test_an_attempt_replaced_while_it_saves_a_checkpoint_leaves_that_of_the_other(
+    one: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file = checkpoint.save_file
+
+    def slow(tensors: checkpoint.Tensors, path: Path) -> None:
+        save_file(tensors, path)
+        (one.folder(0) / "attempt.json").write_text('{"attempt": "another"}', "utf-8")
+        (path.parent / "checkpoint.json").write_text("the other's", "utf-8")
+
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+
+    assert attempt(one) == "replaced"
+
+    path = one.folder(0) / "checkpoint" / "checkpoint.json"
+    assert path.read_text("utf-8") == "the other's"
 
 
 def test_an_attempt_that_writes_nothing_yet_notices_between_batches(

@@ -15,6 +15,7 @@ from llm_tool.errors import StudioError
 from llm_tool.logs import Session, presence
 from llm_tool.logs.overview import list_sessions
 from llm_tool.logs.presence import is_alive, own_process, status_of, whole_status
+from llm_tool.stopping import Detached, detachable
 from tests.test_session import NOON, facts_of, new_job
 from tests.test_session import run as run_jobs
 
@@ -95,6 +96,32 @@ def test_a_heartbeat_that_cannot_be_written_is_no_harm(
         assert not session.folder.exists()  # and nothing was made in its place
         hidden.rename(session.folder)
     assert facts_of(session)["status"] == "done"
+
+
+def take_over(session: Session) -> None:
+    """Write what another process does that opens the run again."""
+    facts = facts_of(session)
+    facts["runs"][0] |= {"process": facts["runs"][0]["process"] | {"attempt": "another"}}
+    (session.folder / "session.json").write_text(json.dumps(facts), "utf-8")
+
+
+def test_who_stood_still_until_another_took_the_run_over_leaves_it_alone(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    with session.run([new_job()], {}, {}):
+        take_over(session)
+        before = facts_of(session)
+    assert facts_of(session) == before
+
+
+def test_who_follows_jobs_that_another_process_follows_by_now_detaches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "BEAT", 0.02)
+    session = Session(tmp_path)
+    with pytest.raises(Detached), session.run([new_job()], {}, {}), detachable():  # noqa: PT012
+        take_over(session)
+        time.sleep(20)
+    assert facts_of(session)["runs"][0]["status"] == "running"
 
 
 _KILLED = """

@@ -11,15 +11,19 @@ import pytest
 
 from llm_tool.config import make_config
 from llm_tool.errors import StoppedError, StudioError
-from llm_tool.events import ClusterSeen, EpochEnded, Event, JobEnded, JobFailed
+from llm_tool.events import ClusterSeen, EpochEnded, Event, JobEnded, JobEvent, JobFailed
+from llm_tool.execution import remote
 from llm_tool.execution.cluster import Place
+from llm_tool.execution.collector import Collector
 from llm_tool.execution.job import find_job, prepared_for, train_prepared
 from llm_tool.execution.local import run_plan
 from llm_tool.execution.remote import train_on_cluster
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.submissions import Submissions
 from llm_tool.logs import Session, journal, read_metrics
+from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.modes.planning import prepare
+from llm_tool.plan import Job
 from llm_tool.stopping import Detached
 
 UNREPEATABLE = ["timestamp", "seconds", "tokens_per_second", "saved_model_path"]
@@ -31,7 +35,8 @@ class MadeCluster:
     """Trains the first job of its queue while its owner pauses.
 
     ``loses`` is how often a job vanishes untrained, ``fails`` are jobs that say that they failed,
-    ``silent`` are the looks that get no answer, ``takes`` is how many jobs may be in the queue.
+    ``silent`` are the looks that get no answer, ``takes`` is how many jobs may be in the queue;
+    of submissions with the numbers ``unclear``, sbatch says that they failed, and SLURM nothing.
     """
 
     session: Session
@@ -39,6 +44,8 @@ class MadeCluster:
     fails: set[str] = field(default_factory=set)
     silent: Sequence[int] = ()
     takes: int = 99
+    all_or_none: bool = False
+    unclear: Sequence[int] = ()
     queue: list[str] = field(default_factory=list)
     handed: list[list[str]] = field(default_factory=list)
     looks: int = 0
@@ -47,8 +54,13 @@ class MadeCluster:
 
     def submit(self, job_ids: Sequence[str]) -> None:
         room = self.takes - len(self.queue)
+        if self.all_or_none and len(job_ids) > room:
+            room = 0
         self.queue += job_ids[:room]
         self.handed.append(list(job_ids[:room]))
+        if len(self.handed) in self.unclear:
+            self.silent = (self.looks + 1,)
+            raise StudioError("Socket timed out on send/recv operation")
         if len(job_ids) > room:
             raise StudioError(REFUSAL)
 
@@ -68,7 +80,7 @@ class MadeCluster:
     def why_lost(self, job_id: str) -> str:
         return "its node failed" if self.submissions(job_id) else ""
 
-    def cancel(self) -> None:
+    def cancel(self, _: Sequence[str]) -> None:
         self.cancelled = True
         self.queue.clear()
 
@@ -220,6 +232,23 @@ def test_a_job_that_is_lost_too_often_fails_with_the_end_of_its_output(
     assert '"status": "failed"' in (owner.session.folder / "session.json").read_text()
 
 
+def test_a_job_that_failed_because_it_was_lost_is_taken_from_a_process_that_still_trains_it(
+    owner: Owner,
+) -> None:
+    owner.cluster.loses["j0002"] = 9
+    claims: list[Claim] = []
+
+    def claim(event: Event) -> None:
+        if not claims:
+            claims.append(Claim(owner.session.run_folder(owner.session.jobs()[1])))
+
+    owner.on_event = claim
+    owner.follow(slurm_resubmit=0)
+
+    with pytest.raises(Replaced):
+        claims[0].check()
+
+
 def test_a_job_that_says_itself_how_it_failed_is_neither_repeated_nor_recorded_twice(
     owner: Owner,
 ) -> None:
@@ -322,6 +351,62 @@ def test_a_cluster_that_takes_no_job_at_all_ends_the_run(owner: Owner) -> None:
 
     with pytest.raises(StudioError, match=REFUSAL):
         owner.follow()
+
+
+def test_a_cluster_whose_limit_is_below_one_array_is_given_fewer(owner: Owner) -> None:
+    owner.cluster.all_or_none, owner.cluster.takes = True, 2
+
+    results = owner.follow()
+
+    assert ids(results) == ["j0001", "j0002", "j0003"]
+    assert [len(handed) for handed in owner.cluster.handed] == [0, 1, 2]
+    assert owner.news == [f"{REFUSAL} The others wait until fewer are in the queue."]
+
+
+def test_jobs_that_were_taken_although_sbatch_failed_are_not_handed_over_twice(
+    owner: Owner,
+) -> None:
+    owner.cluster.unclear = (1, 2)
+    owner.cluster.loses["j0002"] = 1
+
+    results = owner.follow(slurm_resubmit=1)
+
+    assert sorted(ids(results)) == ["j0001", "j0002", "j0003"]
+    assert owner.cluster.handed == [["j0001", "j0002", "j0003"], ["j0002"]]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the jobs whose journals are read at once, as time goes on."""
+    read: list[list[str]] = []
+    collect = Collector.collect
+
+    def collecting(self: Collector, jobs: Sequence[Job]) -> list[JobEvent]:
+        read.append([job.id for job in jobs])
+        return collect(self, jobs)
+
+    monkeypatch.setattr(Collector, "collect", collecting)
+    return read
+
+
+def test_the_journals_of_many_jobs_are_read_some_at_a_time(
+    owner: Owner, read: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_AT_ONCE", 2)
+
+    assert ids(owner.follow()) == ["j0001", "j0002", "j0003"]
+    assert read[:2] == [["j0001", "j0002"], ["j0003"]]
+
+
+def test_of_jobs_that_wait_no_journal_is_opened_while_the_controller_does_not_answer(
+    owner: Owner, read: list[list[str]]
+) -> None:
+    owner.cluster.silent = (3,)
+
+    owner.follow()
+
+    assert read[0] == ["j0001", "j0002", "j0003"]
+    assert read[2] == ["j0002"]  # which ran at the last answer
 
 
 def test_jobs_that_are_submitted_again_keep_to_the_limit_of_those_that_run(owner: Owner) -> None:

@@ -25,6 +25,7 @@ from llm_tool.execution.slurm import SlurmScheduler, submitit_scripts
 from llm_tool.execution.slurm_job import become_job
 from llm_tool.execution.submissions import Submissions
 from llm_tool.logs import Session
+from llm_tool.stopping import Detached, detachable
 
 pytest.importorskip("submitit")
 ID = "20260101_000000"
@@ -208,6 +209,31 @@ def test_a_refusal_is_told_in_the_words_of_sbatch(
     assert capfd.readouterr().err == ""
 
 
+def test_what_was_refused_leaves_nothing_to_start_jobs_with(
+    session: Session, commands: Commands
+) -> None:
+    commands(sbatch="exit 1", scontrol=NINE)
+
+    with pytest.raises(StudioError):
+        scheduler(session).submit(job_ids(9))
+
+    assert not [path for path in session.cluster_folder.glob("jobs/*/*") if path.is_file()]
+
+
+@pytest.mark.parametrize("answer", [ACCEPTS, "exit 1"])
+def test_who_leaves_while_jobs_are_handed_over_waits_until_they_can_start(
+    session: Session, commands: Commands, answer: str
+) -> None:
+    commands(sbatch=f"kill -HUP $PPID; {answer}")
+
+    with pytest.raises(Detached), detachable():
+        scheduler(session).submit(job_ids(3))
+
+    pickles = sorted(path.name for path in session.cluster_folder.glob("jobs/*/*.pkl"))
+    assert pickles == [f"7_{n}_submitted.pkl" for n in range(3) if answer == ACCEPTS]
+    assert scheduler(session).submissions("j0001") == (answer == ACCEPTS)
+
+
 def test_without_submitit_or_a_cluster_errors_say_what_is_missing(
     session: Session, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,17 +344,19 @@ def test_accounting_is_asked_why_a_job_was_lost_where_the_queue_has_forgotten(
     assert hands.why_lost("j0009") == ""
 
 
-def test_only_what_is_in_the_queue_is_cancelled(
+def test_only_what_is_in_the_queue_and_of_the_run_is_cancelled(
     session: Session, commands: Commands, tmp_path: Path
 ) -> None:
     given = commands(sbatch=ACCEPTS, squeue=f"/bin/cat {tmp_path}/queue", scancel="")
     hands = scheduler(session)
     hands.submit(["j0001"])
     hands.submit(["j0002"])
-    first, _ = Submissions(session)
-    (tmp_path / "queue").write_text(f"RUNNING|N/A|n1|{first}|None\n", "utf-8")
+    hands.submit(["j0003"])  # of another run
+    first, _, third = Submissions(session)
+    queue = [f"RUNNING|N/A|n1|{name}|None\n" for name in (first, third)]
+    (tmp_path / "queue").write_text("".join(queue), "utf-8")
 
-    hands.cancel()
+    hands.cancel(["j0001", "j0002"])
 
     (told,) = (line for line in given.read_text().splitlines() if "scancel" in line)
     assert told == f"scancel --user={os.getuid()} --name={first}"

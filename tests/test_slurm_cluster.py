@@ -124,6 +124,8 @@ def test_a_benchmark_on_two_nodes_gives_the_files_of_a_local_run(folder: Path) -
     assert {job.node for one in seen for job in one.running} == {"n1", "n2"}
     assert (seen[-1].queued, seen[-1].running, seen[-1].done) == (0, (), 4)
     assert status(REMOTE) == "done"
+    left = Path("training_logs", REMOTE, ".cluster").rglob("*")
+    assert [path.name for path in left] == ["submissions.jsonl"]
 
 
 @contextmanager

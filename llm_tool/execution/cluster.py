@@ -41,5 +41,5 @@ class Scheduler(Protocol):
     def why_lost(self, job_id: str) -> str:
         """Return why a job is in the queue no more, as ``its node failed``; empty if unknown."""
 
-    def cancel(self) -> None:
-        """Take all jobs of the session out of the queue, and stop those that run."""
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Take jobs out of the queue, and stop those of them that run."""

@@ -141,10 +141,20 @@ def train_prepared(
     except Replaced:
         return "replaced"
     except DiskError as error:
+        if _is_replaced(session):  # the other one took away what this one had not finished
+            return "replaced"
         raise StoppedError(
             error.what, where=error.where, remedy=f"{error.remedy} Then start the job again."
         ) from error
     return "done"
+
+
+def _is_replaced(session: JobSession) -> bool:
+    try:
+        session.check_own()
+    except (Replaced, DiskError) as ended:
+        return isinstance(ended, Replaced)
+    return False
 
 
 def is_first_process() -> bool:

@@ -88,6 +88,12 @@ def _check_cluster(session: Session) -> None:
     check_cluster(session)
 
 
+def _tidy_up(session: Session, jobs: Sequence[Job], done: Sequence[JobEnded]) -> None:
+    from llm_tool.execution.leftovers import tidy_up
+
+    tidy_up(session, jobs, {result.job.id for result in done})
+
+
 def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:
     """Return the results of the jobs that are finished already."""
     done = []
@@ -123,6 +129,8 @@ class _Run:
             pairs = zip(jobs, self.plan.parts, strict=True)
             trainings = [(job, parts) for job, parts in pairs if job.id not in before]
             self._train(trainings)
+            if self.config.executor == "slurm" or self.config.processes > 1:
+                _tidy_up(self.session, jobs, self.done)
             status = "failed" if self.failed else "done"
         except DiskError as error:
             status = "interrupted"

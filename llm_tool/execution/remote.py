@@ -23,6 +23,7 @@ from llm_tool.execution.collector import Collector
 from llm_tool.execution.prepared import prepare_jobs
 from llm_tool.execution.slurm import SlurmScheduler
 from llm_tool.execution.submissions import Submissions
+from llm_tool.logs.claim import Claim
 from llm_tool.logs.facts import read_facts
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
@@ -34,6 +35,9 @@ _JOBS_A_SECOND = 400  # for so many more jobs, the next look is a second later
 # A job is lost when it is missing from so many looks in a row: one of them can come while it is
 # given back to the queue, or before a network's file system shows the end of its journal.
 _LOOKS = 2
+# Jobs whose journals are read at once: all that 10,000 jobs recorded is a gigabyte of events, and
+# none of it would be shown before the last was read.
+_AT_ONCE = 250
 _SHOWN = 20  # lines of a lost job's output
 _READ = 20_000  # bytes of it, from its end
 
@@ -70,10 +74,11 @@ def train_on_cluster(
     """
     scheduler = scheduler or SlurmScheduler(session, config)
     collector = Collector(session, [job for job, _ in trainings])
+    jobs: dict[str, Job] = {}
     with detachable():
         try:
             ready, unready = prepare_jobs(trainings, dataset, config, session)
-            jobs = {job.id: job for job, _ in ready}
+            jobs |= {job.id: job for job, _ in ready}
             before = _done_before(trainings, session)
             owner = _Owner(jobs, before, config, session, show, scheduler, collector, pause)
             for failure in unready:
@@ -82,8 +87,9 @@ def train_on_cluster(
         except BaseException as ended:
             with suppress(StudioError):  # what ended the run matters more
                 if isinstance(ended, KeyboardInterrupt):
-                    scheduler.cancel()
-                collector.collect([job for job, _ in trainings])
+                    scheduler.cancel([job.id for job, _ in trainings])
+                for some in _pieces(list(jobs.values())):  # those without an end
+                    collector.collect(some)
                 collector.finish()
             raise
         collector.finish()
@@ -95,6 +101,12 @@ def _done_before(trainings: Sequence[tuple[Job, Parts]], session: Session) -> in
     runs = read_facts(session.folder)["runs"]
     whole = next((run["jobs"] for run in runs if own & set(run["jobs"])), own)
     return len(whole) - len(own)
+
+
+def _pieces(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """Cut jobs into those whose journals are read at once."""
+    for start in range(0, len(jobs), _AT_ONCE):
+        yield jobs[start : start + _AT_ONCE]
 
 
 @dataclass
@@ -113,7 +125,7 @@ class _Owner:
     news: list[str] = field(default_factory=list)
     seen: ClusterSeen | None = None
     silent_since: str = ""  # when the scheduler stopped answering
-    refused_at: int | None = None  # jobs in the queue when it took no more
+    most: int | None = None  # jobs in the queue that the cluster takes, once it refused some
     missed: Counter[str] = field(default_factory=Counter)  # looks in a row without the job
     before: dict[str, int] = field(default_factory=dict)  # submissions that do not count as new
     is_first: bool = True
@@ -136,27 +148,44 @@ class _Owner:
         while self.open:
             answer = self.scheduler.look()
             places = places if answer is None else answer
-            yield from self._collect(answer)
+            yield from self._collect(answer, places)
             if answer is not None and self.open:
                 yield from self._see_through(places)
             self._tell(answer, places)
             if self.open:
                 self.pause(min(_SLOWEST, _POLL + len(self.open) / _JOBS_A_SECOND))
 
-    def _collect(self, answer: Mapping[str, Place] | None) -> Iterator[JobEnded | JobFailed]:
+    def _collect(
+        self, answer: Mapping[str, Place] | None, places: Mapping[str, Place]
+    ) -> Iterator[JobEnded | JobFailed]:
         """Show what came to the journals of jobs that are not waiting; yield their results.
 
-        At first that is all that they say. A failure among it was that of an earlier attempt: the
-        job is tried again, unless the user is the one to do that.
+        At first that is all that they say. While the scheduler does not answer, only those are
+        asked that ran at its last answer: the others would be asked in vain, all of them.
         """
-        places = answer or {}
-        waiting = {job_id for job_id, place in places.items() if place.state == "queued"}
-        jobs = [job for job in self.open.values() if self.is_first or job.id not in waiting]
-        first, self.is_first = self.is_first, False
+        at_first, self.is_first = self.is_first, False
+        running = {job_id for job_id, place in places.items() if place.state == "running"}
+        if at_first:
+            jobs = list(self.open.values())
+        elif answer is None:
+            jobs = [job for job in self.open.values() if job.id in running]
+        else:
+            jobs = [j for j in self.open.values() if j.id in running or j.id not in places]
+        for some in _pieces(jobs):
+            yield from self._collect_from(some, places, at_first=at_first)
+
+    def _collect_from(
+        self, jobs: Sequence[Job], places: Mapping[str, Place], *, at_first: bool
+    ) -> Iterator[JobEnded | JobFailed]:
+        """Show what came to some journals; yield the results that are among it.
+
+        A failure that is there at first was that of an earlier attempt: the job is tried again,
+        unless the user is the one to do that.
+        """
         ends: dict[str, Job] = {}
         for event in self.collector.collect(jobs):
             again = not self.by_hand or event.job.id in places
-            if isinstance(event, JobFailed) and first and again:
+            if isinstance(event, JobFailed) and at_first and again:
                 continue
             self.show(event)
             if isinstance(event, JobEnded | JobFailed):
@@ -179,8 +208,8 @@ class _Owner:
         """Submit what is not in the queue, or say why that is not done any more."""
         for job_id in places:
             self.missed[job_id] = 0
-            if job_id in self.open:
-                self.before.setdefault(job_id, self.scheduler.submissions(job_id) - 1)
+            if job_id in self.open and job_id not in self.before:
+                self.before[job_id] = self.scheduler.submissions(job_id) - 1
         missing = [job_id for job_id in self.open if job_id not in places]
         self.missed.update(missing)
         if self.by_hand:
@@ -217,35 +246,56 @@ class _Owner:
     def _submit(self, job_ids: Sequence[str], places: Mapping[str, Place]) -> None:
         """Hand jobs over, as many as may be in the queue beside those that are.
 
-        A cluster that takes no more while some are in it is asked again when there are fewer.
-
         Raises:
-            StudioError: It refuses them with none in the queue.
+            StudioError: The cluster refuses one, with none in the queue.
         """
-        if places and self.config.slurm_parallel:  # each array keeps to the limit only by itself
-            job_ids = job_ids[: max(0, self.config.slurm_parallel - len(places))]
-        if self.refused_at is not None and len(places) >= self.refused_at:
-            return
+        job_ids = job_ids[: self._room(len(places))]
         if not job_ids:
             return
         why = {job_id: self._why(job_id) for job_id in job_ids if job_id in self.before}
         before = {job_id: self.scheduler.submissions(job_id) for job_id in job_ids}
         try:
             self.scheduler.submit(job_ids)
-            self.refused_at = None
+            if self.most is not None:
+                self.most += len(job_ids)
         except StudioError as error:
-            now = self.scheduler.look()
-            if not now:
-                raise
-            self.refused_at = len(now)
-            self.news.append(f"{error.what} The others wait until fewer are in the queue.")
-            job_ids = [job_id for job_id in job_ids if job_id in now]
+            job_ids = self._refused(job_ids, error)
         for job_id in job_ids:
             self.missed[job_id] = 0
-            self.before.setdefault(job_id, before[job_id])
+            # What was taken with an error was never confirmed, and does not count by itself.
+            counted = min(before[job_id], self.scheduler.submissions(job_id) - 1)
+            self.before.setdefault(job_id, counted)
             if job_id in why:
                 count = f"{self._times(job_id) - 1} of {self.config.slurm_resubmit}"
                 self.news.append(f"{why[job_id]} It was submitted again ({count}).")
+
+    def _room(self, queued: int) -> int | None:
+        """Return how many jobs may be handed over beside those in the queue; ``None``: any."""
+        most = [] if self.most is None else [self.most]
+        if queued and self.config.slurm_parallel:  # each array keeps to the limit only by itself
+            most.append(self.config.slurm_parallel)
+        return max(0, min(most) - queued) if most else None
+
+    def _refused(self, job_ids: Sequence[str], error: StudioError) -> Sequence[str]:
+        """Return which jobs were taken though the cluster refused them, all or the last of them.
+
+        It may take fewer: first as many as were in the queue then, or one; after that twice as many
+        each time, until it refuses again.
+
+        Raises:
+            StudioError: It was one, with none in the queue.
+        """
+        now = self.scheduler.look()
+        if now is None:  # the next answer will say which were taken
+            return []
+        if not now and len(job_ids) == 1:
+            raise error
+        if self.most is None:
+            self.news.append(f"{error.what} The others wait until fewer are in the queue.")
+        self.most = len(now) or 1
+        if not now:
+            self._submit(job_ids, now)
+        return [job_id for job_id in job_ids if job_id in now]
 
     def _why(self, job_id: str) -> str:
         """Return a sentence on how a job was lost."""
@@ -253,7 +303,12 @@ class _Owner:
         return f"{visible(self.open[job_id].title)} was lost{because and f': {because}'}."
 
     def _lost(self, job_id: str) -> JobFailed:
-        """Return how a job failed that was lost too often, with the end of what it printed."""
+        """Return how a job failed that was lost too often, with the end of what it printed.
+
+        A process that the scheduler only believes dead ends at its next look: its journal is to
+        have one writer.
+        """
+        Claim(self.session.run_folder(self.open[job_id]))
         path = self.scheduler.output(job_id)
         times = plural(self._times(job_id), "time")
         because = self.scheduler.why_lost(job_id)

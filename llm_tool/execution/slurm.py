@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
 from llm_tool.execution.cluster import Place
+from llm_tool.execution.leftovers import take_away
 from llm_tool.execution.sbatch import (
     OUTPUT,
     check_folder,
@@ -29,6 +30,7 @@ from llm_tool.execution.submissions import Submission, Submissions, new_name
 from llm_tool.logs.facts import JOBS
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
+from llm_tool.stopping import finishing
 from llm_tool.text import visible
 
 _ANSWERS_WITHIN = 60.0  # seconds
@@ -105,18 +107,24 @@ class SlurmScheduler:
         executor.update_parameters(**asked)
         jobs_file = str((self._session.folder / JOBS).absolute())
         indices = [job_number(job_id) - 1 for job_id in job_ids]
-        try:
-            with redirect_stderr(io.StringIO()):  # it prints what it raises
+        number, refusal = "", None
+        # Whoever leaves waits: jobs that were taken find what they are to do only when submitit has
+        # put it there, which is after sbatch.
+        with finishing(), redirect_stderr(io.StringIO()):  # it prints what it raises
+            try:
                 taken = executor.map_array(become_job, [jobs_file] * len(indices), indices)
-        except (FailedJobError, FailedSubmissionError) as error:
+                number = str(taken[0].job_id.partition("_")[0])
+                self._known.confirm(made, number)
+            except (FailedJobError, FailedSubmissionError) as error:
+                refusal = error
+                take_away(self._known.folder(made))
+        if refusal is not None:
             raise StudioError(
-                f"SLURM refuses the jobs: {_said(str(error))}",
+                f"SLURM refuses the jobs: {_said(str(refusal))}",
                 remedy="Change what they ask for (the settings slurm_…), or try again later: "
                 + self._session.resume_command,
-            ) from error
-        number = taken[0].job_id.partition("_")[0]
-        self._known.confirm(made, number)
-        return str(number)
+            ) from refusal
+        return number
 
     def look(self) -> Mapping[str, Place] | None:
         """Return the jobs that are queued or running; ``None`` when SLURM does not answer.
@@ -189,11 +197,14 @@ class SlurmScheduler:
             state = next(iter((told or "").split()), "")
         return _ENDS.get(state, "")
 
-    def cancel(self) -> None:
-        """Take all jobs of the session out of the queue, and stop those that run."""
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Take jobs out of the queue, and stop those of them that run.
+
+        Those of other runs of the session go on: each submission is of one run.
+        """
         rows = self._rows()
-        names = self._known if rows is None else {row.submission for row in rows}
-        for name in names:
+        own = {one.name for job_id in job_ids for one in self._known.of(job_id)}
+        for name in own if rows is None else own & {row.submission for row in rows}:
             _ask("scancel", f"--user={os.getuid()}", f"--name={name}")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from llm_tool.logs.files import append, disk_errors
+from llm_tool.logs.files import append_line, disk_errors
 from llm_tool.logs.session import Session
 
 _FILE = "submissions.jsonl"
@@ -95,9 +95,7 @@ class Submissions:
     def _append(self, facts: dict[str, object]) -> None:
         with disk_errors(self._path, "Writing down a submission"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
-            line = f"{json.dumps(facts)}\n".encode()
-            append(self._path, b"\n" + line if torn else line)
+            append_line(self._path, json.dumps(facts).encode())
 
     def of(self, job_id: str) -> list[Submission]:
         """Return the submissions of a job, the last one last."""

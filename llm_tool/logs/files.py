@@ -112,6 +112,21 @@ def append(path: Path, data: bytes, *, to_disk: bool = True) -> None:
         sync(path.parent)
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Write a line at the end of a file, which may be new; it is on disk when this returns.
+
+    A line that a crash left unfinished is closed off, so that it costs only itself.
+    """
+    torn = path.exists() and path.stat().st_size and _last_byte(path) != b"\n"
+    append(path, b"\n" * bool(torn) + line + b"\n")
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file, on a disk that has locks.

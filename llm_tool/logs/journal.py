@@ -19,7 +19,7 @@ from llm_tool.events import (
     from_json,
     to_json,
 )
-from llm_tool.logs.files import append as append_bytes
+from llm_tool.logs.files import append_line
 from llm_tool.plan import Job
 
 JOURNAL = "journal.jsonl"
@@ -66,18 +66,7 @@ class JobRecord:
 def append(run_folder: Path, event: Event) -> None:
     """Write an event at the end of a job's journal; it is on disk when this returns."""
     run_folder.mkdir(parents=True, exist_ok=True)
-    path = run_folder / JOURNAL
-    line = to_json(event).encode("utf-8", "backslashreplace") + b"\n"
-    # A line that a crash left unfinished is closed off, so that it costs only itself.
-    if path.exists() and path.stat().st_size and _last_byte(path) != b"\n":
-        line = b"\n" + line
-    append_bytes(path, line)
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
+    append_line(run_folder / JOURNAL, to_json(event).encode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True)

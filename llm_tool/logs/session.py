@@ -39,7 +39,7 @@ from llm_tool.logs.presence import (
     whole_status,
 )
 from llm_tool.plan import Account, Job, Task
-from llm_tool.stopping import Detached, Paused, finishing
+from llm_tool.stopping import Detached, Paused, finishing, leave
 from llm_tool.text import shell_word, visible
 
 _ID = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -199,24 +199,31 @@ class Session:
         """Show that a run is alive, and enter how it ended."""
         self._failed = 0
         try:
-            with heartbeat(lambda: self._note(number, heartbeat=time.time())):
+            with heartbeat(lambda: self._note(number, process, heartbeat=time.time())):
                 yield
         except BaseException as error:
             with suppress(DiskError):  # what ended the run matters more
-                self._end(number, _broken_off(error))
+                self._end(number, process, _broken_off(error))
             raise
         else:
-            self._end(number, "failed" if self._failed else "done")
+            self._end(number, process, "failed" if self._failed else "done")
         finally:
             is_over(process)
 
-    def _end(self, number: int, status: Status) -> None:
-        self._note(number, status=status, ended=None if status == "detached" else timestamp())
+    def _end(self, number: int, process: Mapping[str, Any], status: Status) -> None:
+        ended = None if status == "detached" else timestamp()
+        self._note(number, process, status=status, ended=ended)
 
-    def _note(self, number: int, **facts: object) -> None:
-        """Enter facts of a run into session.json."""
+    def _note(self, number: int, process: Mapping[str, Any], **facts: object) -> None:
+        """Enter facts of a run into session.json, and leave it where another process took it over.
+
+        One that stood still for minutes, with its machine or by Ctrl-Z, counts as gone.
+        """
         with self.writing("Writing the logs"):
             whole = self._read()
+            if whole["runs"][number]["process"]["attempt"] != process["attempt"]:
+                leave()
+                return
             whole["runs"][number] |= facts
             self._write(whole)
 

@@ -159,6 +159,8 @@ class Checkpoint:
                 moments = _flat(optimizer.state_dict()["state"])
                 drawn = _named(_RANDOM, random_state(device))
                 self._write(names["state"], {**_named(_MODEL, now), **moments, **drawn})
+            # Large files take their time: whoever was replaced meanwhile leaves the other's alone.
+            self._check()
             self._save_index(progress, names)
             for path in self._folder.iterdir():
                 if path.name not in (*names.values(), _INDEX):

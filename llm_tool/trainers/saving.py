@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,7 +132,7 @@ def save_model(
     card = model_card(result, data, settings, session)
     with (
         disk_errors(target.parent, "Saving the model"),
-        _whole_folder(target, result.job.id) as folder,
+        _whole_folder(target, result.job.id, session) as folder,
     ):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -176,17 +177,23 @@ def _place(job: Job, session: Session) -> Path:
 
 
 @contextmanager
-def _whole_folder(target: Path, job_id: str) -> Iterator[Path]:
-    """Give a folder to fill that becomes ``target`` when it is complete, and else is gone."""
+def _whole_folder(target: Path, job_id: str, session: Session) -> Iterator[Path]:
+    """Give a folder to fill that becomes ``target`` when it is complete, and else is gone.
+
+    Its name is this attempt's alone: one that was replaced while it saved may still write its own.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, before = (target.with_name(f".{job_id}.{end}") for end in ("tmp", "old"))
-    for left in (unfinished, before):
+    session.check_own()
+    for left in target.parent.glob(f".{job_id}.*"):
         shutil.rmtree(left, ignore_errors=True)
+    own = uuid.uuid4().hex[:8]
+    unfinished, before = (target.with_name(f".{job_id}.{own}.{end}") for end in ("tmp", "old"))
     try:
         unfinished.mkdir()  # never a link that someone put there
         yield unfinished
         for path in (*unfinished.iterdir(), unfinished):
             sync(path)
+        session.check_own()
         if target.exists():
             target.rename(before)
         unfinished.rename(target)
