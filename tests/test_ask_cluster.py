@@ -24,7 +24,7 @@ from llm_tool.studio.draft import SKIP, Draft
 from llm_tool.studio.machine import Cluster, find_cluster
 from llm_tool.studio.panels import show_plan
 from llm_tool.studio.runs import Warmup, measure
-from llm_tool.studio.setup import _REST
+from llm_tool.studio.setup import _REST, _confirm
 from llm_tool.studio.wizard import BACK, Answer, Asker
 
 GO_ON = "no: go on"
@@ -199,7 +199,7 @@ def plan_text(keys: dict[str, object], tweets: Path, tiny_bert: Path) -> str:
     console = Console(file=StringIO(), width=80)
     taken = measure(plan, dataset, config, talk=console)
     assert (taken.seconds, taken.job_seconds) == (None, (None,))
-    assert share_out(config, plan) == config
+    assert share_out(config, plan).workers == 1
     show_plan(console, plan, config, dataset, taken)
     return console.file.getvalue()
 
@@ -221,6 +221,53 @@ def test_the_plan_says_what_a_job_asks_for_and_measures_nothing_here(
     assert "Without effect" not in plain
 
 
+def test_a_time_limit_in_minutes_is_said_in_words_and_processes_are_counted(
+    tweets: Path, tiny_bert: Path
+) -> None:
+    keys = {"executor": "slurm", "slurm_time": "90", "slurm_nodes": 2, "processes": 4}
+    text = plan_text(keys, tweets, tiny_bert)
+    assert "Each job asks for 2 nodes, a time limit of 1 h 30 min.\n" in text
+    assert "each by 4 processes on each of 2 nodes together.\n" in " ".join(text.split(" "))
+
+
+def test_several_processes_a_job_are_in_the_plan_and_nothing_is_measured_for_them(
+    tweets: Path, tiny_bert: Path
+) -> None:
+    text = plan_text({"processes": 2, "workers": 3}, tweets, tiny_bert)
+    assert "seed 42, each by 2 processes together.\n" in text
+    assert "How long it takes with several processes is not known.\n" in text
+    assert "Without effect, for jobs are trained by several processes each: workers.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (["sbatch: error: invalid partition specified: gpuu",
+          "allocation failure: Invalid partition name specified"], True),
+        (["allocation failure: Requested node configuration is not available"], False),
+    ],
+)  # fmt: skip
+def test_what_a_cluster_does_not_have_is_said_before_the_start_and_can_be_changed(
+    said: list[str], refused: bool, programs: Programs, tweets: Path, tiny_bert: Path
+) -> None:
+    echo = "; ".join(f"echo '{line}' >&2" for line in said)
+    programs(sbatch=f"{echo}; exit 1", sinfo="echo short")
+    console = Console(file=StringIO(), width=80)
+    settings = {"mode": "quick", "data": str(tweets), "label": "sentiment",
+                "model": str(tiny_bert), "executor": "slurm",
+                "slurm_partition": "gpuu"}  # fmt: skip
+    asker = Scripted([] if refused else [("Start?", "menu")])
+
+    assert (_confirm(Draft(asker, console, Warmup(), settings)) is BACK) == refused
+
+    error = (
+        "Error: SLURM refuses such jobs: Invalid partition name specified.\n"
+        "  in slurm_partition=gpuu\n"
+        "  Change what they ask for, the settings slurm_…; sinfo shows what there is.\n"
+    )
+    assert (error in console.file.getvalue()) == refused
+
+
 @pytest.mark.parametrize(
     ("words", "what", "remedy"),
     [
@@ -233,6 +280,11 @@ def test_the_plan_says_what_a_job_asks_for_and_measures_nothing_here(
             ["--executor", "slurm", "--workers", "2"],
             "--workers is for jobs on this machine.",
             "How many run at the same time on a cluster: --set slurm_parallel=N.",
+        ),
+        (
+            ["--processes", "2", "--workers", "2"],
+            "--workers is for jobs with one process each.",
+            "With --processes above 1, jobs are trained one after the other: leave one of the",
         ),
     ],
 )
@@ -259,6 +311,8 @@ def test_what_a_file_has_for_another_machine_is_a_note(
 def test_only_settings_that_differ_from_their_defaults_are_without_effect() -> None:
     assert RunConfig().idle == ()
     assert RunConfig(slurm_gpus=0, workers=3).idle == ()
+    assert RunConfig(processes=2, workers=1).idle == ()
+    assert RunConfig(processes=2, workers=3).idle == ("workers",)
     assert RunConfig(slurm_gpus=1, slurm_setup=("a",)).idle == ("slurm_gpus", "slurm_setup")
     assert RunConfig(executor="slurm", slurm_gpus=1, workers=3).idle == ("workers",)
 
