@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from llm_tool.logs import Session, read_metrics
 from llm_tool.plan import Task
-from tests.test_events import made_epoch
+from tests.test_events import made_end, made_epoch
 from tests.test_metrics_csv import epochs_of, files, from_journals
 from tests.test_session import NOON, facts_of, new_job
 
@@ -115,6 +115,21 @@ def launch(logs: str, barrier: Any, done: Any) -> None:  # noqa: ANN401 - see wo
         for epoch in range(1, 11):
             session.record(made_epoch(job, epoch))
     done.put(session.id)
+
+
+def test_what_one_writes_to_best_csv_alone_is_there_after_another_has_written(
+    tmp_path: Path,
+) -> None:
+    first = Session(tmp_path, NOON)
+    with first.run([new_job(), new_job()], {}, {}) as (one, two):
+        second = Session(tmp_path, NOON)
+        first.record(made_epoch(one))
+        second.record(made_epoch(two))
+        first.record(made_end(made_epoch(one)))  # training.csv stays as the second left it
+        second.record(made_end(made_epoch(two)))
+    folder = first.category_folder(one.task)
+    assert files(folder) == from_journals(folder)
+    assert read_metrics(folder / "best.csv")["test_accuracy"].notna().all()
 
 
 def test_two_studios_on_one_logs_folder_have_a_session_each(tmp_path: Path) -> None:

@@ -29,14 +29,15 @@ RUNS = "runs"
 COMMENT_LINES = 4
 _ENCODING = ("utf-8", "backslashreplace")
 _UNKNOWN = (-1, -1)
+_Left = tuple[int, int] | None  # size and time of a file; None: not there
 _JOB_ID = re.compile(r"j\d+")
 
 
 class CategoryCsv:
     """Keeps the two files of a category in step with its journals.
 
-    One process writes them at a time (the session's lock). Whoever finds that the file is not as
-    it left it starts again from the journals, so a row that any process recorded is never lost.
+    One process writes them at a time (the session's lock). Whoever finds that one of them is not
+    as it left it starts again from the journals, so a row that any process recorded is never lost.
 
     A process that trains tells each event with ``update``, and both files follow at once. One that
     collects what others train gives what it read to ``take``: ``append`` then writes new rows in
@@ -48,7 +49,7 @@ class CategoryCsv:
         self.folder = folder
         self._rows = CategoryRows()
         self._taken: dict[str, int] = {}  # how far the journal of a job is in the rows, in bytes
-        self._seen: tuple[int, int] | None = _UNKNOWN  # how training.csv was left; None: not there
+        self._seen: tuple[_Left, _Left] = _UNKNOWN, _UNKNOWN  # how both files were left
         self._on_its_way = False  # whether something was written that may not be on disk
 
     @property
@@ -110,7 +111,7 @@ class CategoryCsv:
         Args:
             news: What was read of the journals of some jobs just now.
         """
-        self._seen = _UNKNOWN
+        self._seen = _UNKNOWN, _UNKNOWN
         self._rows, self._taken = CategoryRows(), {}
         for job_id in _jobs(self.folder / RUNS):
             own = news.get(job_id)
@@ -118,7 +119,7 @@ class CategoryCsv:
                 own = read_on(self.folder / RUNS / job_id / JOURNAL)
             self._add(job_id, own)
         changed = [self._write_training(), self._write_best()] if self._rows else []
-        self._seen = _signature(self.folder / TRAINING)
+        self._seen = self._signatures()
         return any(changed)
 
     def _add(self, job_id: str, news: News) -> None:
@@ -130,24 +131,25 @@ class CategoryCsv:
 
     def _catch_up(self, *, to_disk: bool) -> None:
         # Until both are written: what breaks off is made anew.
-        seen, self._seen = self._seen, _UNKNOWN
+        (training, best), self._seen = self._seen, (_UNKNOWN, _UNKNOWN)
         self._on_its_way |= not to_disk
         if self._rows.behind:
             self._write_training(to_disk=to_disk)
-            seen = _signature(self.folder / TRAINING)
+            training = _signature(self.folder / TRAINING)
         if self._rows.best_behind:
             self._write_best(to_disk=to_disk)
-        self._seen = seen
+            best = _signature(self.folder / BEST)
+        self._seen = training, best
 
     def _append(self, *, to_disk: bool) -> None:
         if self._rows.behind or not self._rows.new:
             return
-        self._seen = _UNKNOWN
+        (_, best), self._seen = self._seen, (_UNKNOWN, _UNKNOWN)
         self._on_its_way |= not to_disk
         path = self.folder / TRAINING
         append(path, "".join(self._rows.new).encode(*_ENCODING), to_disk=to_disk)
         self._rows.new = []
-        self._seen = _signature(path)
+        self._seen = _signature(path), best
 
     def _write_training(self, *, to_disk: bool = True) -> bool:
         changed = _write(self.folder / TRAINING, self._rows.training(), to_disk=to_disk)
@@ -160,7 +162,10 @@ class CategoryCsv:
         return changed
 
     def _is_as_left(self) -> bool:
-        return self._seen == _signature(self.folder / TRAINING)
+        return self._seen == self._signatures()
+
+    def _signatures(self) -> tuple[_Left, _Left]:
+        return _signature(self.folder / TRAINING), _signature(self.folder / BEST)
 
 
 def _jobs(runs: Path) -> list[str]:
@@ -183,7 +188,7 @@ def _write(path: Path, lines: Iterable[str], *, to_disk: bool) -> bool:
     return True
 
 
-def _signature(path: Path) -> tuple[int, int] | None:
+def _signature(path: Path) -> _Left:
     try:
         status = path.stat()
     except FileNotFoundError:
