@@ -109,6 +109,8 @@ def test_jobs_that_differ_by_their_seeds_only_are_told_apart() -> None:
     assert shown[3] == "✗ sentiment · camembert-base · FR · seed 1 failed"
     assert "  sentiment camembert-base FR seed 1  n1  epoch 1/2  macro F1 0.500" in shown
     assert "  sentiment camembert-base FR seed 2  n1  epoch 1/2  macro F1 0.500" in shown
+    over = on_screen([told[0], told[-1], replace(LEFT, jobs=2)])
+    assert "✗ j0001 sentiment · camembert-base · FR · seed 1: " in over
 
 
 def test_what_is_left_when_it_is_left_running_says_so_and_how_to_follow_it() -> None:

@@ -81,8 +81,7 @@ def test_processes_that_end_without_a_result_fail_their_job_alone(
     outcome = train(config, told.append)
 
     (failed,) = outcome.failed
-    assert failed.what == "The processes of the job ended without a result, with code 3."
-    assert failed.output == ("no room",)
+    assert failed.what == "The processes of the job ended without a result, with code 3.\nno room"
     assert [event for event in told if isinstance(event, JobFailed)] == [failed]
     assert isinstance(told[-1], RunEnded)
     assert told[-1].status == "failed"

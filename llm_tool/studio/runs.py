@@ -238,7 +238,8 @@ def resume_session(
         talk.print(Text(f"Session {session.id} is done: there is nothing to resume."))
     failed = 0
     for number in numbers:
-        run = restore(session, number)
+        with reading(talk) as on_progress:
+            run = restore(session, number, on_progress)
         for note in run.notes:
             talk.print(Text(visible(note), style=WARN))
         outcome = execute(
