@@ -309,10 +309,11 @@ class RunConfig(SlurmSettings, TrainingSettings):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """The settings that were given and do nothing, for jobs are trained elsewhere."""
-        if self.executor == "local":
-            return self.slurm_given
-        return ("workers",) if self.workers else ()
+        """The settings that were given and do nothing where, and how, jobs are trained."""
+        if self.executor == "slurm":
+            return ("workers",) if self.workers else ()
+        alone = self.processes > 1 and (self.workers or 1) > 1  # one job has all of them
+        return (*(("workers",) if alone else ()), *self.slurm_given)
 
     def command(self) -> list[str]:
         """Return the words of the command line that does the same without questions."""

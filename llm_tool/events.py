@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -360,10 +360,19 @@ class ClusterSeen:
     event: Literal["cluster_seen"] = "cluster_seen"
 
 
+@dataclass(frozen=True)
+class Preparing:
+    """What jobs need is made ready, and how much of it is; for displays only, never logged."""
+
+    what: str
+    share: float | None = None
+    event: Literal["preparing"] = "preparing"
+
+
 Reinforcement = ReinforcementStarted | ReinforcementSkipped | ReinforcementEnded
 # What a journal keeps.
 JobEvent = JobStarted | JobRetried | EpochEnded | Reinforcement | JobEnded | JobFailed
-Event = RunEstimated | RunStarted | BatchEnded | ClusterSeen | JobEvent | RunEnded
+Event = RunEstimated | RunStarted | Preparing | BatchEnded | ClusterSeen | JobEvent | RunEnded
 Observer = Callable[[Event], None]
 
 
@@ -386,12 +395,3 @@ def from_json(line: str | bytes) -> Event:
         ValueError: The line is not an event (pydantic's ``ValidationError`` is one).
     """
     return _adapter().validate_json(line)
-
-
-def per_category(event: JobEvent) -> tuple[JobEvent, ...]:
-    """Return an event as the category of each of its job's tasks should know it."""
-    if not event.job.labels:
-        return (event,)
-    if isinstance(event, EpochEnded | JobEnded):
-        return event.labels
-    return tuple(replace(event, job=event.job.of(task)) for task in event.job.labels)

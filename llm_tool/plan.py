@@ -99,6 +99,13 @@ def distinct_names(tasks: Iterable[Task]) -> dict[Task, str]:
     return names if len(set(names.values())) == len(every) else whole
 
 
+def told_apart(jobs: Iterable[Job]) -> dict[str, str]:
+    """Return what follows the titles of jobs, by their ids, where two are the same: the seed."""
+    every = list(jobs)
+    times = Counter(job.title for job in every)
+    return {job.id: f" · seed {job.seed}" for job in every if times[job.title] > 1}
+
+
 @dataclass(frozen=True)
 class Parts:
     """Row numbers of the dataset in each part of a split; no row is in two parts."""

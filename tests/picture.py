@@ -2,7 +2,9 @@
 
 ``python -m tests.picture`` runs the demo in a real terminal and draws what it showed, as
 docs/terminal.svg. ``python -m tests.picture report`` trains the embedded model, and its first half,
-on the demo's data and takes docs/report.png of their report in a real browser.
+on the demo's data and takes docs/report.png of their report in a real browser. ``python -m
+tests.picture cluster`` trains the demo's themes here and draws, as docs/cluster.svg, what a cluster
+of two nodes that is half-way through them shows.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -20,13 +23,17 @@ from rich.style import Style
 from rich.text import Text
 
 from llm_tool.analysis.report.writing import write_report
+from llm_tool.events import ClusterSeen, EpochEnded, Event, RunEnded, RunningJob, RunStarted
 from llm_tool.logs.archive import read_session
+from llm_tool.studio.cluster import ClusterDisplay
 from tests.browser import browser
 from tests.terminal import Terminal
 
 PICTURE = Path(__file__).parents[1] / "docs" / "terminal.svg"
 REPORT = PICTURE.with_name("report.png")
+CLUSTER = PICTURE.with_name("cluster.svg")
 COLUMNS, LINES = 80, 70
+EPOCHS = 3  # of the cluster's jobs
 
 
 def draw(screen: pyte.Screen, title: str) -> str:
@@ -109,6 +116,62 @@ def picture_report() -> None:
         photograph(page, REPORT)
 
 
+def picture_cluster() -> None:
+    """Train a model for each theme, and draw the first of them as if two nodes trained them."""
+    from llm_tool.config import make_config
+    from llm_tool.execution.local import run_plan
+    from llm_tool.logs.session import Session
+    from llm_tool.modes.planning import prepare
+
+    told: list[Event] = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = make_config(
+            {
+                "mode": "distributed",
+                "label": ("specific_themes",),
+                "epochs": EPOCHS,
+                "workers": 1,
+                "threads": 2,
+                "logs_dir": f"{folder}/logs",
+                "models_dir": f"{folder}/models",
+            }
+        )
+        dataset, plan = prepare(config)
+        run_plan(plan, dataset, config, Session(config.logs_dir), told.append)
+    CLUSTER.write_text(draw(half_way(told), "llm-tool train distributed --executor slurm"), "utf-8")
+
+
+def half_way(told: Sequence[Event]) -> pyte.Screen:
+    """Return the screen of a run on two nodes: two jobs done, two begun, the others waiting.
+
+    Args:
+        told: What a run of the same jobs on this machine told.
+    """
+    run = next(event for event in told if isinstance(event, RunStarted))
+    epochs = [event for event in told if isinstance(event, EpochEnded)]
+    first, second, third, fourth = (
+        [event for event in epochs if event.job.id == job.id] for job in run.jobs[:4]
+    )
+    # Two by two, as nodes of the same speed tell them.
+    rows = [row for pair in zip(first, second, strict=True) for row in pair]
+    rows += [third[0], fourth[0], third[1]]
+    running = [
+        RunningJob(last.job, node, last.epoch, EPOCHS, last.scores.f1_macro)
+        for last, node in ((third[1], "n1"), (fourth[0], "n2"))
+    ]
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=COLUMNS, height=24,
+                      color_system="standard")  # fmt: skip
+    show = ClusterDisplay(console, keys=True)
+    for event in (run, *rows, ClusterSeen(len(run.jobs) - 4, tuple(running), 2, 0)):
+        show(event)
+    drawn = out.getvalue()
+    show(RunEnded(run.session_id, "detached", len(run.jobs), 2, 0, 0.0))
+    screen = pyte.Screen(COLUMNS, 24)
+    pyte.Stream(screen).feed(drawn.replace("\n", "\r\n"))
+    return screen
+
+
 def photograph(page: Path, picture: Path) -> None:
     """Write a picture of a report's page down to the end of its first category."""
     with browser() as opened:
@@ -124,5 +187,7 @@ def photograph(page: Path, picture: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["report"]:
         picture_report()
+    elif sys.argv[1:] == ["cluster"]:
+        picture_cluster()
     else:
         main()

@@ -15,6 +15,7 @@ from llm_tool.events import (
     ClusterSeen,
     Event,
     JobFailed,
+    Preparing,
     RunEnded,
     RunningJob,
     RunStarted,
@@ -85,6 +86,33 @@ def test_epochs_stay_and_below_them_stand_the_counts_and_the_jobs_that_run() -> 
     ]
 
 
+def test_what_is_prepared_is_said_and_how_far_until_the_cluster_has_the_jobs() -> None:
+    preparing = [Preparing("downloading bert-base"), Preparing("tokenising for bert-base", 0.405)]
+    for told, last in (
+        (preparing[:1], "Preparing the jobs: downloading bert-base"),
+        (preparing, "Preparing the jobs: tokenising for bert-base: 40%"),
+    ):
+        assert on_screen([RUN, *told]).split("\n")[2:] == [last]
+    assert on_screen([RUN, *preparing, WAITS]).split("\n")[2:] == [
+        "3 jobs: 3 queued, 0 running, 0 done, 0 failed; waiting: no node is free",
+        "q: leave it running, Ctrl-C: stop the jobs",
+    ]
+
+
+def test_jobs_that_differ_by_their_seeds_only_are_told_apart() -> None:
+    jobs = [replace(job("FR", number=n), seed=n) for n in (1, 2)]
+    running = tuple(RunningJob(one, "n1", 1, 2, 0.5) for one in jobs)
+    told = [replace(RUN, jobs=tuple(jobs)), epoch(1, 0.5, True, jobs[1]),
+            ClusterSeen(0, running, 0, 0), replace(FAILED, job=jobs[0])]  # fmt: skip
+    shown = on_screen(told).split("\n")
+    assert shown[2].startswith("sentiment …FR seed 2  ")
+    assert shown[3] == "✗ sentiment · camembert-base · FR · seed 1 failed"
+    assert "  sentiment camembert-base FR seed 1  n1  epoch 1/2  macro F1 0.500" in shown
+    assert "  sentiment camembert-base FR seed 2  n1  epoch 1/2  macro F1 0.500" in shown
+    over = on_screen([told[0], told[-1], replace(LEFT, jobs=2)])
+    assert "✗ j0001 sentiment · camembert-base · FR · seed 1: " in over
+
+
 def test_what_is_left_when_it_is_left_running_says_so_and_how_to_follow_it() -> None:
     shown = on_screen(events()).split("\n")
     assert shown[5:11] == [
@@ -101,10 +129,10 @@ def test_what_is_left_when_it_is_left_running_says_so_and_how_to_follow_it() -> 
 
 
 def test_without_keys_none_are_offered() -> None:
-    assert on_screen([RUN], keys=False).split("\n")[-1] == "preparing the jobs"
+    assert on_screen([RUN], keys=False).split("\n")[-1] == "Preparing the jobs"
     assert "Ctrl-C" not in on_screen(events()[:7], keys=False)
     assert on_screen(events()[:2], keys=False).split("\n")[-1] == (
-        "3 jobs: 3 queued, 0 running, 0 done, 0 failed; waiting: Resources"
+        "3 jobs: 3 queued, 0 running, 0 done, 0 failed; waiting: no node is free"
     )
 
 
@@ -174,7 +202,7 @@ def test_plain_lines_say_counts_when_they_change_noticeably_and_news_always() ->
     for one in seen:
         tell(one)
     assert sink.getvalue().splitlines() == [
-        "100 jobs: 100 queued, 0 running, 0 done, 0 failed; waiting: Priority",
+        "100 jobs: 100 queued, 0 running, 0 done, 0 failed; waiting: others come first",
         "100 jobs: 90 queued, 10 running, 0 done, 0 failed",
         "100 jobs: 85 queued, 10 running, 5 done, 0 failed",
         "j0007 was lost.",

@@ -22,10 +22,10 @@ from llm_tool.events import (
     JobEvent,
     JobFailed,
     JobStarted,
-    per_category,
 )
 from llm_tool.execution.collector import Collector, JobState
 from llm_tool.logs import Session, category_rows, journal, read_metrics
+from llm_tool.logs.labels import per_category
 from llm_tool.logs.metrics_csv import CategoryCsv
 from llm_tool.plan import Job
 from tests.benchmarks.cluster_scale import Troubles, simulate

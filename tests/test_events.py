@@ -30,9 +30,9 @@ from llm_tool.events import (
     Scores,
     WeakClass,
     from_json,
-    per_category,
     to_json,
 )
+from llm_tool.logs.labels import per_category
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Task
 

@@ -14,7 +14,7 @@ import pytest
 
 from llm_tool.config import RunConfig
 from llm_tool.errors import DiskError, StudioError
-from llm_tool.events import JobFailed
+from llm_tool.events import Event, JobFailed, Preparing
 from llm_tool.execution import prepared as preparing
 from llm_tool.execution.job import PreparedEncoder
 from llm_tool.execution.prepared import job_command, prepare_jobs, prepared_folder
@@ -44,6 +44,26 @@ def manifest_of(own: Prepared) -> Manifest:
 
 def names(own: Prepared) -> list[str]:
     return sorted(path.name for path in folder_of(own).folder.iterdir())
+
+
+def test_how_far_the_preparing_is_is_told_as_it_goes(
+    tweets: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = prepared(settings(tweets, tiny_bert, seeds=(1, 2)))
+    shutil.rmtree(folder_of(own).folder)
+    rows = sum(map(len, own.trainings[0][1].named().values()))
+    monkeypatch.setattr(preparing, "_PIECE", rows // 2)
+    told: list[Event] = []
+
+    prepare_jobs(own.trainings, own.dataset, own.config, own.session, told.append)
+
+    name = tiny_bert.name
+    shares = [start / rows for start in range(rows // 2, rows, rows // 2)]
+    assert told == [
+        Preparing(f"loading {name}"),
+        *(Preparing(f"tokenising for {name}", share) for share in shares),
+        Preparing("writing what they need"),
+    ]
 
 
 def again(own: Prepared, config: RunConfig | None = None) -> list[JobFailed]:

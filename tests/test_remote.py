@@ -432,12 +432,16 @@ def test_who_follows_exported_scripts_says_when_none_of_their_jobs_is_in_the_que
     owner: Owner,
 ) -> None:
     owner.session._create()
-    Submissions(owner.session).enter(["j0001", "j0002", "j0003"], by_hand=True)
+    folder = owner.session.cluster_folder
+    known = Submissions(owner.session)
+    made = known.enter(["j0001", "j0002", "j0003"], by_hand=True, folder=folder)
+    Path(made.script).touch()
     owner.cluster.queue = ["j0001", "j0002"]
     owner.cluster.fails.add("j0001")
 
-    with pytest.raises(StoppedError, match="The session has 1 job to do"):
+    with pytest.raises(StoppedError, match="The session has 1 job to do") as stopped:
         owner.follow()
+    assert f"They are yours to submit: sbatch {folder}/{made.name}.sh. " in stopped.value.remedy
 
     assert owner.cluster.handed == []
     assert (owner.seen[-1].done, owner.seen[-1].failed) == (1, 1)

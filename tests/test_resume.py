@@ -269,6 +269,15 @@ def test_other_versions_of_libraries_are_told(runner: Runner) -> None:
     assert note.startswith(f"torch was 1.0 and is {now} now")
 
 
+def test_how_far_the_table_is_read_again_is_told(runner: Runner) -> None:
+    interrupt(runner, stop_at(EpochEnded))
+    told: list[tuple[int, int]] = []
+    session = Session(runner.folder / "logs", runner.session.name)
+    restore(session, 0, lambda done, total: told.append((done, total)))
+    assert told
+    assert told[-1][0] == told[-1][1]
+
+
 def test_a_session_that_is_not_there_makes_no_folder(runner: Runner) -> None:
     with pytest.raises(StudioError, match="no such session"):
         unfinished(Session(runner.folder / "logs", "20200101_000000"))

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from llm_tool.events import JobFailed, JobStarted, per_category
+from llm_tool.events import JobFailed, JobStarted
 from llm_tool.logs import Session, read_metrics
 from llm_tool.logs.journal import read_events
+from llm_tool.logs.labels import per_category
 from llm_tool.plan import Job, Task
 from tests.test_events import made_end, made_epoch, made_job, made_scores
 from tests.test_metrics_csv import files, from_journals

@@ -130,6 +130,21 @@ def launch(logs: str, barrier: Any, done: Any) -> None:  # noqa: ANN401 - see wo
     done.put(session.id)
 
 
+def test_what_one_writes_to_best_csv_alone_is_there_after_another_has_written(
+    tmp_path: Path,
+) -> None:
+    first = Session(tmp_path, NOON)
+    with first.run([new_job(), new_job()], {}, {}) as (one, two):
+        second = Session(tmp_path, NOON)
+        first.record(made_epoch(one))
+        second.record(made_epoch(two))
+        first.record(made_end(made_epoch(one)))  # training.csv stays as the second left it
+        second.record(made_end(made_epoch(two)))
+    folder = first.category_folder(one.task)
+    assert files(folder) == from_journals(folder)
+    assert read_metrics(folder / "best.csv")["test_accuracy"].notna().all()
+
+
 def test_two_studios_on_one_logs_folder_have_a_session_each(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier, done = spawn.Barrier(4), spawn.Queue()

@@ -494,6 +494,20 @@ def test_an_exported_run_is_in_its_session_as_one_that_goes_on_elsewhere(
     assert (folder / "training_logs" / ID / ".cluster" / "run-0" / "manifest.json").exists()
 
 
+def test_who_has_exported_a_run_is_told_to_submit_it_before_following_it(
+    exported: tuple[Path, Result],
+) -> None:
+    folder, _ = exported
+
+    shown = CliRunner().invoke(app, ["sessions"], env={"COLUMNS": "200"})
+
+    names = list(Submissions(Session(folder / "training_logs", ID)))
+    assert shown.stdout.splitlines()[-3:] == [
+        *(f"Submit it, unless that is done: sbatch 'it'\"'\"'s/{name}.sh'" for name in names),
+        f"Follow it: llm-tool resume {ID}",
+    ]
+
+
 def test_export_asks_which_scripts() -> None:
     done = CliRunner().invoke(app, ["export"])
 

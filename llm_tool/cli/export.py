@@ -31,7 +31,7 @@ def export(
     from llm_tool.logs.session import Session
     from llm_tool.modes.planning import prepare
     from llm_tool.studio.panels import show_plan
-    from llm_tool.studio.runs import reading, status
+    from llm_tool.studio.runs import preparing, reading
     from llm_tool.studio.theme import make_console, show_error
     from llm_tool.text import plural, visible
 
@@ -43,8 +43,8 @@ def export(
         dataset, plan = prepare(settings, on_progress)
     show_plan(talk, plan, settings, dataset)
     session = Session(settings.logs_dir, settings.session_id)
-    with status(talk, "Preparing the jobs"):
-        exported = export_scripts(plan, dataset, settings, session, out)
+    with preparing(talk) as show:
+        exported = export_scripts(plan, dataset, settings, session, out, show)
     for failure in exported.failed:
         talk.print(Text(f"{visible(failure.job.title)} cannot be trained."))
         show_error(talk, StudioError(failure.what, where=failure.where, remedy=failure.remedy))

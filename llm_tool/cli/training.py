@@ -215,11 +215,18 @@ def _refuse_idle(settings: dict[str, Any], typed: set[str]) -> None:
     """Refuse what was typed and would do nothing; in a file it may be meant for another machine.
 
     Raises:
-        StudioError: A setting of a cluster without one, or of this machine with one.
+        StudioError: A setting of a cluster without one, or of this machine with one, or workers
+            where several processes train one job.
     """
     from llm_tool.config import make_config
 
     for name in make_config(settings).idle:
+        if name in typed and name == "workers" and settings.get("executor") != "slurm":
+            raise StudioError(
+                "--workers is for jobs with one process each.",
+                remedy="With --processes above 1, jobs are trained one after the other: leave one "
+                "of the two out.",
+            )
         if name in typed and name == "workers":
             raise StudioError(
                 "--workers is for jobs on this machine.",

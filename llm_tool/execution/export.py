@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
-from llm_tool.events import JobFailed
+from llm_tool.events import JobFailed, Observer
 from llm_tool.execution.prepared import job_command, prepare_jobs
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.sbatch import check_folder, pieces, plain_script, waits_for
@@ -34,7 +34,12 @@ class Exported:
 
 
 def export_scripts(
-    plan: Plan, dataset: Dataset, config: RunConfig, session: Session, out: Path | None = None
+    plan: Plan,
+    dataset: Dataset,
+    config: RunConfig,
+    session: Session,
+    out: Path | None = None,
+    show: Observer = lambda _: None,
 ) -> Exported:
     """Enter a run into its session as detached, prepare its jobs, and write its scripts.
 
@@ -44,6 +49,7 @@ def export_scripts(
         config: The settings, for the executor slurm.
         session: Where to record.
         out: The folder for the scripts; in the session's own where none is given.
+        show: Told what is being prepared, and how far that is.
 
     Raises:
         StudioError: A folder cannot be written, or there is not enough space for the run.
@@ -59,7 +65,7 @@ def export_scripts(
         session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts) as jobs,
     ):
         trainings = list(zip(jobs, plan.parts, strict=True))
-        ready, failed = prepare_jobs(trainings, dataset, config, session)
+        ready, failed = prepare_jobs(trainings, dataset, config, session, show)
         for failure in failed:
             session.record(failure)
         scripts = list(_scripts([job.id for job, _ in ready], config, session, out))
@@ -74,12 +80,12 @@ def _scripts(
     known = Submissions(session)
     for first, last, share in pieces(len(job_ids), largest_array(), config.slurm_parallel):
         own = job_ids[first:last]
-        made = known.enter(own, by_hand=True)
+        made = known.enter(own, by_hand=True, folder=out or session.cluster_folder)
         prints_to = known.folder(made)
         indices = [job_number(job_id) - 1 for job_id in own]
         command = job_command(session, own[0])[:-1]
         text = plain_script(config, made.name, command, indices, share, prints_to.absolute())
-        path = (out or session.cluster_folder) / f"{made.name}.sh"
+        path = Path(made.script)
         with disk_errors(path, "Writing a script"):
             prints_to.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)

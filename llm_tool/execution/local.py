@@ -67,7 +67,7 @@ def run_plan(
     about = {"name": dataset.name, "sha256": dataset.sha256}
     if resume is None:
         if config.executor == "slurm":
-            _check_cluster(session)
+            _check_cluster(session, config)
         todo: Sequence[Job] = plan.jobs
         entered = session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts)
     else:
@@ -81,11 +81,12 @@ def run_plan(
     return Outcome(tuple(in_plan_order(run.done)), tuple(in_plan_order(run.failed)))
 
 
-def _check_cluster(session: Session) -> None:
+def _check_cluster(session: Session, config: RunConfig) -> None:
     """Refuse a run that could not be handed over, before anything of it is written."""
-    from llm_tool.execution.slurm import check_cluster
+    from llm_tool.execution.slurm import check_cluster, check_request
 
     check_cluster(session)
+    check_request(config)
 
 
 def _tidy_up(session: Session, jobs: Sequence[Job], done: Sequence[JobEnded]) -> None:

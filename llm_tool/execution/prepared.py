@@ -15,7 +15,7 @@ from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.data.tokens import TokenStore
 from llm_tool.errors import DiskError, StudioError
-from llm_tool.events import JobFailed
+from llm_tool.events import JobFailed, Observer, Preparing
 from llm_tool.execution.prepared_files import Manifest, PreparedFolder, PreparedModel
 from llm_tool.logs.facts import JOBS, read_facts
 from llm_tool.logs.files import disk_errors
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llm_tool.execution.runner import Runner
 
 Training = tuple[Job, Parts]
+_PIECE = 2000  # texts that are tokenised between two words on how far that is
 
 
 def job_command(session: Session, job_id: str) -> list[str]:
@@ -55,7 +56,11 @@ def prepared_folder(session: Session, job: Job) -> PreparedFolder:
 
 
 def prepare_jobs(
-    trainings: Sequence[Training], dataset: Dataset, config: RunConfig, session: Session
+    trainings: Sequence[Training],
+    dataset: Dataset,
+    config: RunConfig,
+    session: Session,
+    show: Observer = lambda _: None,
 ) -> tuple[list[Training], list[JobFailed]]:
     """Write what jobs need, unless it is there; return those that can be trained, and the others.
 
@@ -68,6 +73,7 @@ def prepare_jobs(
         dataset: The rows of all jobs.
         config: The settings.
         session: Their session, in which their run is entered.
+        show: Told what is being prepared, and how far that is.
 
     Raises:
         DiskError: The folder cannot be written.
@@ -81,7 +87,7 @@ def prepare_jobs(
     if before is not None and not _is_of(before, dataset, config):
         before = None
     known = before.jobs if before else {}
-    preparation = _Preparation(Runner(dataset, config, session))
+    preparation = _Preparation(Runner(dataset, config, session), show)
     for training in trainings:
         if training[0].id not in known:
             preparation.add(training)
@@ -130,12 +136,14 @@ class _Preparation:
     """What is gathered from job to job, to be written at the end."""
 
     runner: Runner
+    show: Observer
     ready: list[Training] = field(default_factory=list)
     failed: list[JobFailed] = field(default_factory=list)
     _tokens: list[_Tokens] = field(default_factory=list)
     _models: dict[str, PreparedModel] = field(default_factory=dict)
     _splits: _Distinct = field(default_factory=lambda: _Distinct())
     _jobs: dict[str, int] = field(default_factory=dict)
+    _asked_for: set[str] = field(default_factory=set)
 
     def add(self, training: Training) -> None:
         """Find the model of a job and tokenise its rows; note it as ready, or as failed.
@@ -160,6 +168,7 @@ class _Preparation:
     def _tokenise(self, job: Job, parts: Parts, place: int) -> None:
         from llm_tool.trainers.model_trainer import long_rows
 
+        self._announce(job)
         encoder, config = self.runner.find(job.model), self.runner.config
         stores = [own.store for own in self._tokens]
         if encoder.tokens not in stores:
@@ -172,6 +181,11 @@ class _Preparation:
         own = self._tokens[number]
         if place in own.looked_at:
             return
+        rows = [row for part in parts.named().values() for row in part if row not in own.rows]
+        for start in range(0, len(rows), _PIECE):
+            if start:
+                self.show(Preparing(f"tokenising for {job.model_name}", start / len(rows)))
+            own.store.token_ids(rows[start : start + _PIECE])
         long, how = long_rows(parts, own.store, config)
         if how == "chunk":
             own.store.windows(sorted(long), config.window_overlap)
@@ -179,12 +193,22 @@ class _Preparation:
         own.rows.update(*parts.named().values())
         own.looked_at.add(place)
 
+    def _announce(self, job: Job) -> None:
+        """Say that a model is looked for, the first time."""
+        from llm_tool.trainers.model_sources import is_here
+
+        if job.model not in self._asked_for:
+            self._asked_for.add(job.model)
+            verb = "loading" if is_here(job.model) else "downloading"
+            self.show(Preparing(f"{verb} {job.model_name}"))
+
     def write(self, folder: PreparedFolder) -> None:
         """Write what was gathered.
 
         Raises:
             DiskError: The folder cannot be written.
         """
+        self.show(Preparing("writing what they need"))
         dataset, config = self.runner.dataset, self.runner.config
         keys = sorted({task.label_key for job, _ in self.ready for task in job.tasks})
         with disk_errors(folder.folder, "Preparing the jobs"):

@@ -28,7 +28,7 @@ from llm_tool.logs.facts import read_facts
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
 from llm_tool.stopping import detachable
-from llm_tool.text import plural, visible
+from llm_tool.text import plural, shell_word, visible
 
 _POLL, _SLOWEST = 2.0, 30.0  # seconds between two looks: for few jobs, and at most
 _JOBS_A_SECOND = 400  # for so many more jobs, the next look is a second later
@@ -40,6 +40,7 @@ _LOOKS = 2
 _AT_ONCE = 250
 _SHOWN = 20  # lines of a lost job's output
 _READ = 20_000  # bytes of it, from its end
+_NAMED = 3  # scripts that the user has to submit
 
 
 def train_on_cluster(
@@ -77,7 +78,7 @@ def train_on_cluster(
     jobs: dict[str, Job] = {}
     with detachable():
         try:
-            ready, unready = prepare_jobs(trainings, dataset, config, session)
+            ready, unready = prepare_jobs(trainings, dataset, config, session, show)
             jobs |= {job.id: job for job, _ in ready}
             before = _done_before(trainings, session)
             owner = _Owner(jobs, before, config, session, show, scheduler, collector, pause)
@@ -235,9 +236,17 @@ class _Owner:
         raise StoppedError(
             f"The session has {plural(len(gone), 'job')} to do, and none is in the queue.",
             where=visible(str(self.session.cluster_folder)),
-            remedy="They are yours to submit, with sbatch and the scripts that llm-tool export "
-            f"wrote; then follow them: {self.session.resume_command}",
+            remedy=f"They are yours to submit: {self._sbatch(gone)}. What is done is not done "
+            f"again. Then follow them: {self.session.resume_command}",
         )
+
+    def _sbatch(self, job_ids: Sequence[str]) -> str:
+        """Return the words with which the user submits jobs."""
+        scripts = Submissions(self.session).scripts(job_ids)
+        if not scripts:
+            return "with sbatch, and the scripts that llm-tool export wrote"
+        rest = ", and the other scripts that llm-tool export wrote" * (len(scripts) > _NAMED)
+        return "; ".join(f"sbatch {shell_word(path)}" for path in scripts[:_NAMED]) + rest
 
     def _times(self, job_id: str) -> int:
         """Return how many times a job was handed over, as far as that counts here."""
@@ -300,7 +309,9 @@ class _Owner:
     def _why(self, job_id: str) -> str:
         """Return a sentence on how a job was lost."""
         because = self.scheduler.why_lost(job_id)
-        return f"{visible(self.open[job_id].title)} was lost{because and f': {because}'}."
+        job = self.open[job_id]
+        seed = f" · seed {job.seed}" if self.config.seeds else ""
+        return f"{visible(job.title)}{seed} was lost{because and f': {because}'}."
 
     def _lost(self, job_id: str) -> JobFailed:
         """Return how a job failed that was lost too often, with the end of what it printed.

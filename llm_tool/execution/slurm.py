@@ -21,6 +21,7 @@ from llm_tool.execution.leftovers import take_away
 from llm_tool.execution.sbatch import (
     OUTPUT,
     check_folder,
+    options,
     pieces,
     submitit_options,
     waits_for,
@@ -121,8 +122,9 @@ class SlurmScheduler:
         if refusal is not None:
             raise StudioError(
                 f"SLURM refuses the jobs: {_said(str(refusal))}",
-                remedy="Change what they ask for (the settings slurm_…), or try again later: "
-                + self._session.resume_command,
+                remedy="Once it takes them, go on: "
+                f"{self._session.resume_command}; or train anew, asking for something else "
+                "(the settings slurm_…).",
             ) from refusal
         return number
 
@@ -219,6 +221,33 @@ def check_cluster(session: Session) -> None:
     for command in ("sbatch", "srun", "squeue"):
         _find(command)
     check_folder(session.cluster_folder)
+
+
+def check_request(config: RunConfig) -> None:
+    """Make sure that there is what jobs ask of the cluster, before anything is prepared for them.
+
+    What may change by itself, as nodes that are down, does not matter: jobs wait for it.
+
+    Raises:
+        StudioError: There is no such partition, account, feature or kind of resource.
+    """
+    asked = [f"--{name.replace('_', '-')}={value}" for name, value in options(config).items()]
+    try:
+        done = subprocess.run(
+            ["sbatch", "--test-only", *asked, "--wrap=true"],
+            capture_output=True, text=True, errors="replace", timeout=_ANSWERS_WITHIN,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return  # the submission will tell
+    said = re.findall(r"\binvalid .*", done.stderr, re.IGNORECASE)
+    if done.returncode and said:
+        given = ", ".join(f"{k}={v}" for k, v in config.chosen().items() if k.startswith("slurm_"))
+        raise StudioError(
+            f"SLURM refuses such jobs: {visible(said[-1])}.",
+            where=visible(given),
+            remedy="Change what they ask for, the settings slurm_…; sinfo shows what there is.",
+        )
 
 
 def check_submitit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +22,14 @@ class Submission:
 
     ``name`` is unique: with it the scheduler is asked for them, whatever died in between.
     ``cluster_id`` is the number that SLURM gave, empty where nobody lived to write it down, and for
-    scripts that the user submits (``by_hand``).
+    scripts that the user submits (``by_hand``); ``script`` is the path of such a one.
     """
 
     name: str
     jobs: tuple[str, ...]
     by_hand: bool = False
     cluster_id: str = ""
+    script: str = ""
 
 
 class Submissions:
@@ -60,23 +61,33 @@ class Submissions:
                 facts = json.loads(line)
                 name = facts["name"]
                 if "jobs" in facts:
-                    found[name] = Submission(name, tuple(facts["jobs"]), facts["by_hand"])
+                    own = name, tuple(facts["jobs"]), facts["by_hand"]
+                    found[name] = Submission(*own, script=str(facts.get("script", "")))
                 else:
                     found[name].cluster_id = facts["cluster_id"]
         yield from found.values()
 
-    def enter(self, jobs: Sequence[str], *, by_hand: bool = False) -> Submission:
+    def enter(
+        self, jobs: Sequence[str], *, by_hand: bool = False, folder: Path | None = None
+    ) -> Submission:
         """Note a submission under a new name, before it is made.
+
+        Args:
+            jobs: The ids of its jobs.
+            by_hand: The user submits its script.
+            folder: Where that script will be.
 
         Raises:
             DiskError: The session's folder cannot be written.
         """
         made = Submission(new_name(self._session), tuple(jobs), by_hand)
+        made.script = "" if folder is None else str(folder / f"{made.name}.sh")
         self._append(
             {
                 "name": made.name,
                 "jobs": made.jobs,
                 "by_hand": by_hand,
+                **({"script": made.script} if made.script else {}),
                 "time": datetime.now().isoformat(timespec="seconds"),
             }
         )
@@ -115,6 +126,12 @@ class Submissions:
         """Tell whether a job was last written into a script for the user to submit."""
         own = self.of(job_id)
         return bool(own) and own[-1].by_hand
+
+    def scripts(self, job_ids: Iterable[str]) -> list[str]:
+        """Return the scripts with which the user submits jobs, those that are still there."""
+        last = [own[-1] for job_id in job_ids if (own := self.of(job_id))]
+        paths = dict.fromkeys(one.script for one in last if one.script)
+        return [path for path in paths if Path(path).exists()]
 
     def folder(self, submission: Submission) -> Path:
         """Return the folder for what a submission needs, and for what its jobs print."""

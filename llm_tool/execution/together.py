@@ -49,7 +49,7 @@ def train_together(
     """
     launcher(config)
     tell = in_order(session.record, show)
-    ready, unready = prepare_jobs(trainings, dataset, config, session)
+    ready, unready = prepare_jobs(trainings, dataset, config, session, show)
     for failure in unready:
         tell(failure)
         yield failure

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llm_tool.events import ClusterSeen
+from llm_tool.events import ClusterSeen, Preparing
 from llm_tool.text import plural, visible
 
+# Why SLURM lets jobs wait, in words where its own say little to those who do not know it.
+_REASONS = {
+    "Resources": "no node is free",
+    "Priority": "others come first",
+    "BeginTime": "it begins soon",
+    "Dependency": "another array comes first",
+    "JobArrayTaskLimit": "as many run as may",
+}
 _STEPS = 20  # lines of counts that a run writes as its jobs end, about
 
 
@@ -15,8 +23,15 @@ def cluster_counts(seen: ClusterSeen) -> str:
     running = len(seen.running)
     jobs = seen.queued + running + seen.done + seen.failed
     counts = f"{seen.queued:,} queued, {running:,} running, {seen.done:,} done"
-    why = f"; waiting: {visible(seen.waiting)}" if seen.waiting and not running else ""
+    reason = _REASONS.get(seen.waiting, seen.waiting)
+    why = f"; waiting: {visible(reason)}" if reason and not running else ""
     return f"{plural(jobs, 'job')}: {counts}, {seen.failed:,} failed{why}"
+
+
+def preparing_line(event: Preparing) -> str:
+    """Return what is being made ready, and how far that is."""
+    share = "" if event.share is None else f": {event.share:.0%}"
+    return f"Preparing the jobs: {visible(event.what)}{share}"
 
 
 class ClusterSummary:

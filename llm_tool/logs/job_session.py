@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from llm_tool.events import Event, JobEvent, per_category
+from llm_tool.events import Event, JobEvent
 from llm_tool.logs import journal
 from llm_tool.logs.claim import Claim
 from llm_tool.logs.files import disk_errors
+from llm_tool.logs.labels import per_category
 from llm_tool.logs.session import Session
 from llm_tool.stopping import finishing
 

@@ -107,3 +107,12 @@ def _recorded_epoch(job: Job, own: Sequence[EpochEnded]) -> EpochEnded:
         selection_value=own[0].selection_value,
         labels=tuple(own),
     )
+
+
+def per_category(event: JobEvent) -> tuple[JobEvent, ...]:
+    """Return an event as the category of each of its job's tasks should know it."""
+    if not event.job.labels:
+        return (event,)
+    if isinstance(event, EpochEnded | JobEnded):
+        return event.labels
+    return tuple(replace(event, job=event.job.of(task)) for task in event.job.labels)

@@ -22,13 +22,12 @@ from llm_tool.events import (
     JobFailed,
     JobStarted,
     Status,
-    per_category,
 )
 from llm_tool.logs import journal
 from llm_tool.logs.categories import assign_folders, folders_of
 from llm_tool.logs.facts import JOBS, SESSION, fingerprint, git_state, planned, read_facts, versions
 from llm_tool.logs.files import disk_errors, locked, replacing
-from llm_tool.logs.labels import recorded_result
+from llm_tool.logs.labels import per_category, recorded_result
 from llm_tool.logs.metrics_csv import RUNS, CategoryCsv
 from llm_tool.logs.presence import (
     heartbeat,

@@ -18,6 +18,7 @@ from llm_tool.text import shell_word, visible
 
 if TYPE_CHECKING:
     from llm_tool.data.dataset import Dataset
+    from llm_tool.data.readers.rows import Progress
     from llm_tool.plan import Plan
 
 
@@ -42,12 +43,13 @@ def unfinished(session: Session) -> list[int]:
     return [number for number, run in enumerate(runs) if status_of(run) != "done"]
 
 
-def restore(session: Session, number: int) -> Restored:
+def restore(session: Session, number: int, on_progress: Progress | None = None) -> Restored:
     """Load the data of a run again and plan it again, exactly as they were.
 
     Args:
         session: Its session.
         number: Its place among the runs of the session.
+        on_progress: Told how many bytes of the table are read, and of how many.
 
     Raises:
         StudioError: Data or settings were changed, or are not where they were.
@@ -77,7 +79,7 @@ def restore(session: Session, number: int) -> Restored:
             remedy="Bring that file back, or train anew: "
             + " ".join(map(shell_word, config.command())),
         )
-    dataset, plan = prepare(config)
+    dataset, plan = prepare(config, on_progress)
     if plan.jobs != tuple(replace(job, id="") for job in session.jobs(number)):
         raise StudioError(
             "The same data and settings give another plan now.",

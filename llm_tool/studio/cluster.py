@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from llm_tool.events import ClusterSeen, Event, JobFailed, RunEnded, RunningJob, RunStarted
-from llm_tool.logs.cluster_summary import cluster_counts
+from llm_tool.events import (
+    ClusterSeen,
+    Event,
+    JobFailed,
+    Preparing,
+    RunEnded,
+    RunningJob,
+    RunStarted,
+)
+from llm_tool.logs.cluster_summary import cluster_counts, preparing_line
 from llm_tool.logs.journal import job_number
+from llm_tool.plan import told_apart
 from llm_tool.studio.display import RunDisplay
 from llm_tool.studio.theme import BAD, QUIET, WARN, fit
 from llm_tool.text import plural, shorten, visible
@@ -38,7 +47,7 @@ class ClusterDisplay(RunDisplay):
         return f"{plural(len(event.jobs), 'job')} on the cluster"
 
     def _bottom(self, event: RunStarted) -> ClusterLines:
-        return ClusterLines(self._console, len(event.jobs), keys=self._keys)
+        return ClusterLines(self._console, told_apart(event.jobs), keys=self._keys)
 
     def _show(self, event: Event) -> None:
         super()._show(event)
@@ -51,7 +60,7 @@ class ClusterDisplay(RunDisplay):
         what, *output = event.what.splitlines() or [""]
         where = f" (in {visible(event.where)})" if event.where else ""
         self._finished += 1
-        self._console.print(Text(f"✗ {visible(event.job.title)} failed", style=BAD))
+        self._console.print(Text(f"✗ {visible(self._title(event.job))} failed", style=BAD))
         self._console.print(Text(f"  {visible(what)}{where}"))
         for line in output:
             said = shorten(visible(line.expandtabs()), max(20, self._console.width - 4))
@@ -66,12 +75,12 @@ class ClusterLines:
     Like ``ProgressLines`` it draws in the thread that tells it the events.
     """
 
-    def __init__(self, console: Console, jobs: int, *, keys: bool) -> None:
+    def __init__(self, console: Console, apart: Mapping[str, str], *, keys: bool) -> None:
         self._console = console
-        self._jobs = jobs
+        self._apart = apart
         self._keys = keys
         self._live = Live(
-            Text("preparing the jobs", style=QUIET),
+            Text("Preparing the jobs", style=QUIET),
             console=console,
             auto_refresh=False,
             transient=True,
@@ -83,18 +92,22 @@ class ClusterLines:
         """Move the lines, and take them away when the run is over."""
         if isinstance(event, ClusterSeen):
             width, height = self._console.size
-            lines = live_lines(event, width, height - _ROWS_ABOVE)
+            lines = live_lines(event, width, height - _ROWS_ABOVE, self._apart)
             if self._keys:
                 lines.append("q: leave it running, Ctrl-C: stop the jobs")
             shown = [Text(fit(line, width - 1).rstrip(), no_wrap=True) for line in lines]
             if self._keys:
                 shown[-1].stylize(QUIET)
             self._live.update(Group(*shown), refresh=True)
+        elif isinstance(event, Preparing):
+            self._live.update(Text(preparing_line(event), style=QUIET, no_wrap=True), refresh=True)
         elif isinstance(event, RunEnded):
             self._live.stop()
 
 
-def live_lines(seen: ClusterSeen, width: int, height: int) -> list[str]:
+def live_lines(
+    seen: ClusterSeen, width: int, height: int, apart: Mapping[str, str] | None = None
+) -> list[str]:
     """Return the counts, and a line for each running job as far as they fit into the height."""
     counts = cluster_counts(seen)
     if cell_len(counts) >= width:
@@ -102,13 +115,13 @@ def live_lines(seen: ClusterSeen, width: int, height: int) -> list[str]:
     running = sorted(seen.running, key=lambda one: job_number(one.job.id))
     room = max(1, height - 2)  # without the counts and the keys
     shown = running if len(running) <= room else running[: max(1, room - 1)]
-    lines = [counts, *_rows(shown, width - 1)]
+    lines = [counts, *_rows(shown, width - 1, apart or {})]
     if len(shown) < len(running):
         lines.append(f"  and {len(running) - len(shown):,} more")
     return lines
 
 
-def _rows(running: Sequence[RunningJob], width: int) -> list[str]:
+def _rows(running: Sequence[RunningJob], width: int, apart: Mapping[str, str]) -> list[str]:
     """Return a line for each running job, without what there is no width for."""
     if not running:
         return []
@@ -122,10 +135,11 @@ def _rows(running: Sequence[RunningJob], width: int) -> list[str]:
         if rest >= _SHORTEST_TITLE or len(columns) == 1:
             break
         columns.remove(nodes if nodes in columns else scores)
-    titles = [visible(one.job.title.replace(" · ", " ")) for one in running]
-    widths = [max(1, min(rest, max(map(cell_len, titles)))), *widths]
+    jobs = [one.job.title + apart.get(one.job.id, "") for one in running]
+    jobs = [visible(job.replace(" · ", " ")) for job in jobs]
+    widths = [max(1, min(rest, max(map(cell_len, jobs)))), *widths]
     lines = []
-    for row in zip(titles, *columns, strict=True):
+    for row in zip(jobs, *columns, strict=True):
         cells = [fit(cell, size) for cell, size in zip(row, widths, strict=True)]
         lines.append("  ".join(["", *cells]).rstrip())
     return lines

@@ -28,6 +28,7 @@ from llm_tool.logs.summary import (
     long_texts,
     resumed_from,
 )
+from llm_tool.plan import Job, told_apart
 from llm_tool.stopping import finishing
 from llm_tool.studio.epochs import EpochTable
 from llm_tool.studio.panels import show_classes
@@ -48,6 +49,7 @@ class RunDisplay:
         self._progress: Observer | None = None
         self._run: RunStarted | None = None
         self._table: EpochTable | None = None
+        self._apart: dict[str, str] = {}
         self._finished = 0
 
     @property
@@ -86,11 +88,12 @@ class RunDisplay:
     def _run_started(self, event: RunStarted) -> None:
         self._run = event
         self._finished = len(event.done)
+        self._apart = told_apart(event.jobs)
         if event.done:
             self._console.print(Text(done_before(event)))
         if self._together:
             rule(self._console, self._heading(event))
-            self._start_table(EpochTable(None, self._console.width))
+            self._start_table(EpochTable(None, self._console.width, self._apart))
         if self._console.is_terminal:
             self._progress = self._bottom(event)
 
@@ -99,6 +102,9 @@ class RunDisplay:
 
     def _bottom(self, event: RunStarted) -> Observer:
         return ProgressLines(self._console, event)
+
+    def _title(self, job: Job) -> str:
+        return job.title + self._apart.get(job.id, "")
 
     def _start_table(self, table: EpochTable) -> None:
         self._table = table
@@ -124,7 +130,7 @@ class RunDisplay:
         self._start_table(EpochTable(event.job, self._console.width))
 
     def _job_retried(self, event: JobRetried) -> None:
-        whose = f"{event.job.title}: " if self._together else ""
+        whose = f"{self._title(event.job)}: " if self._together else ""
         self._console.print(Text(visible(f"{whose}{event.why} {event.how}"), style=WARN))
 
     def _epoch_ended(self, event: EpochEnded) -> None:
@@ -132,7 +138,7 @@ class RunDisplay:
             self._print_line(self._table.row(event), GOOD if event.is_best else "")
 
     def _reinforcement(self, event: Reinforcement) -> None:
-        whose = f"{visible(event.job.title)}: " if self._together else ""
+        whose = f"{visible(self._title(event.job))}: " if self._together else ""
         better = isinstance(event, ReinforcementEnded) and event.kept
         style = GOOD if better else QUIET if isinstance(event, ReinforcementSkipped) else ""
         self._console.print(Text(f"{whose}{describe_reinforcement(event)}", style=style))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,12 +31,12 @@ class EpochTable:
     With one language everything fits in 80 columns under one header line. More languages get a
     column each; if that takes more room than there is, the header becomes two lines, and then
     the least important columns go. Without a job it is a table for jobs that are trained at the
-    same time, whose first column says whose epoch it is.
+    same time, whose first column says whose epoch it is, with what ``apart`` adds.
     """
 
-    def __init__(self, job: Job | None, width: int) -> None:
+    def __init__(self, job: Job | None, width: int, apart: Mapping[str, str] | None = None) -> None:
         languages = job.task.languages if job and job.language == MULTILINGUAL else ()
-        layouts = list(_layouts(languages)) if job else list(_joint_layouts())
+        layouts = list(_layouts(languages)) if job else list(_joint_layouts(apart or {}))
         self._columns = next((c for c in layouts if _width(c) <= width), layouts[-1])
 
     def header(self) -> list[str]:
@@ -88,16 +88,18 @@ def _layouts(languages: Sequence[str]) -> Iterator[list[EpochColumn]]:
     yield without(short, "train loss", "accuracy", "weakest class")
 
 
-def _joint_layouts() -> Iterator[list[EpochColumn]]:
+def _joint_layouts(apart: Mapping[str, str]) -> Iterator[list[EpochColumn]]:
     """Yield the choices of columns for rows of several jobs, the widest first."""
     every = list(_layouts(()))
     for width, number in ((48, 0), (36, 2), (28, -3), (20, -2), (14, -1), (5, -1)):
         columns = every[number]
-        yield [EpochColumn("job", width, partial(_title, width=width), right=False), *columns]
+        title = partial(_title, apart=apart, width=width)
+        yield [EpochColumn("job", width, title, right=False), *columns]
 
 
-def _title(event: EpochEnded, width: int) -> str:
-    return shorten(visible(event.job.title.replace(" · ", " ")), width)
+def _title(event: EpochEnded, apart: Mapping[str, str], width: int) -> str:
+    title = event.job.title + apart.get(event.job.id, "")
+    return shorten(visible(title.replace(" · ", " ")), width)
 
 
 def _full(languages: Sequence[str]) -> list[EpochColumn]:

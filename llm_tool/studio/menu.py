@@ -183,6 +183,13 @@ class _Studio:
         except Detached as left:
             self._left(left)
             return None
+        except StudioError as error:
+            if config.executor == "local" or isinstance(error, StoppedError):
+                raise
+            show_error(self.console, error)  # the cluster refuses the jobs; there is other work
+            self.console.print()
+            self.all_done = False
+            return None
         self.all_done = self.all_done and not outcome.failed
         self.console.print()
         return outcome

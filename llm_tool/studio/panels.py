@@ -108,8 +108,10 @@ def show_plan(
     for note in plan.notes:
         console.print(Text(visible(note)), style=WARN)
     if config.idle:
-        said = f"Without effect, for jobs are trained {_WHERE[config.executor]}: "
-        console.print(Text(f"{said}{', '.join(config.idle)}."), style=WARN)
+        alone = config.executor == "local" and config.processes > 1
+        where = "by several processes each" if alone else _WHERE[config.executor]
+        said = f"Without effect, for jobs are trained {where}: {', '.join(config.idle)}."
+        console.print(Text(said), style=WARN)
     decided = share_out(config, plan)
     for line in (*_how(plan, decided), *imbalance_lines(plan, dataset, config)):
         console.print(Text(visible(line)))
@@ -172,7 +174,12 @@ def _how(plan: Plan, config: RunConfig) -> Iterator[str]:
     if config.workers and config.workers > 1:
         threads = plural(config.threads or 1, "thread")
         at_once = f", {config.workers} at a time with {threads} each"
+    if config.processes > 1:
+        nodes = f" on each of {config.slurm_nodes} nodes" if config.slurm_nodes > 1 else ""
+        at_once = f", each by {config.processes} processes{nodes} together"
     yield f"{jobs}, {seeds}{folds}{at_once}."
+    if config.processes > 1 and config.executor == "local":
+        yield "How long it takes with several processes is not known."
     if config.learning_curve:
         yield "Learning curve: only models that learn from all their rows are saved."
     if config.reinforces:
@@ -199,13 +206,18 @@ def _on_cluster(config: RunConfig) -> Iterator[str]:
         plural(config.slurm_cpus, "CPU") if config.slurm_cpus else "",
         plural(config.slurm_gpus, "GPU") if config.slurm_gpus else "",
         f"{config.slurm_memory} of memory" if config.slurm_memory else "",
-        f"a time limit of {config.slurm_time}" if config.slurm_time else "",
+        f"a time limit of {_limit(config.slurm_time)}" if config.slurm_time else "",
         f"nodes with {config.slurm_constraint}" if config.slurm_constraint else "",
     ]
     asked = ", ".join(filter(None, asks)) or "what the cluster gives"
     most = f", {config.slurm_parallel} at a time at most" if config.slurm_parallel else ""
     yield f"On the SLURM cluster{most}. Each job asks for {asked}."
     yield "How long it takes there is not known."
+
+
+def _limit(slurm_time: str) -> str:
+    """Return a time limit as people say it: ``90`` are minutes."""
+    return f"{duration(60 * int(slurm_time))}" if slurm_time.isdecimal() else slurm_time
 
 
 def _takes(estimate: RunEstimated, config: RunConfig) -> Iterator[str]:

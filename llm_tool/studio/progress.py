@@ -10,9 +10,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column as RichColumn
 from rich.text import Text
 
-from llm_tool.events import BatchEnded, Event, JobEnded, JobFailed, RunEnded, RunStarted
+from llm_tool.events import (
+    BatchEnded,
+    Event,
+    JobEnded,
+    JobFailed,
+    Preparing,
+    RunEnded,
+    RunStarted,
+)
+from llm_tool.logs.cluster_summary import preparing_line
 from llm_tool.logs.summary import duration
-from llm_tool.plan import Job
+from llm_tool.plan import Job, told_apart
 from llm_tool.text import shorten, visible
 
 _REDRAWN_EVERY = 1 / 8  # seconds
@@ -30,6 +39,7 @@ class ProgressLines:
         """Show a line for each of the run's workers, and one for the run."""
         self._progress = _progress(console)
         self._jobs = len(run.jobs)
+        self._apart = told_apart(run.jobs)
         self._before = self._finished = len(run.done)
         self._shares: dict[str, float] = {}  # of each running job: how much of it is done
         self._lines: dict[str, TaskID] = {}
@@ -44,6 +54,9 @@ class ProgressLines:
     def __call__(self, event: Event) -> None:
         """Move the lines of an event, and take them away when the run is over."""
         match event:
+            case Preparing():
+                self._progress.update(self._session, about=preparing_line(event))
+                self._draw(at_once=event.share is None)
             case BatchEnded():
                 self._batch_ended(event)
                 self._draw(at_once=event.batch == event.batches)  # what follows may take long
@@ -75,7 +88,9 @@ class ProgressLines:
                 self._lines[event.job.id],
                 visible=True,
                 completed=share,
-                description=visible(event.job.title.replace(" · ", " ")),
+                description=visible(
+                    (event.job.title + self._apart.get(event.job.id, "")).replace(" · ", " ")
+                ),
                 about=f"epoch {event.epoch}/{event.epochs}  {speed:,.0f} tok/s  "
                 f"{duration(left)} left",
             )

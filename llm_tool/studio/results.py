@@ -15,7 +15,7 @@ from llm_tool.analysis.ranking import Ranking, Standing, over_folds, rank
 from llm_tool.events import JobEnded, JobFailed, RunEnded, RunStarted
 from llm_tool.logs.session import command_line
 from llm_tool.logs.summary import duration, left_running, reason, test_score
-from llm_tool.plan import distinct_names
+from llm_tool.plan import distinct_names, told_apart
 from llm_tool.studio.epochs import short_duration
 from llm_tool.studio.learning_curve import show_run_curves
 from llm_tool.studio.theme import BAD, GOOD, QUIET, STRONG, WARN, Column, print_table, rule
@@ -44,9 +44,11 @@ def show_result(
     status = "" if ended.status == "done" else f", {ended.status}"
     said = f"{mark} {ended.done} of {ended.jobs} jobs done in {duration(ended.seconds)}{status}"
     console.print(Text(said, style=style))
+    apart = told_apart(run.jobs)
     for failure in failed:
         why = " ".join(filter(None, (reason(failure), failure.where)))
-        console.print(Text(f"  ✗ {visible(failure.job.id)} {visible(failure.job.title)}: "), end="")
+        title = failure.job.title + apart.get(failure.job.id, "")
+        console.print(Text(f"  ✗ {visible(failure.job.id)} {visible(title)}: "), end="")
         console.print(Text(visible(why), style=BAD), soft_wrap=True)
     logs = f"  logs    {visible(run.logs_folder)}/(category)/training.csv, best.csv"
     console.print(Text(logs), soft_wrap=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from llm_tool.events import BatchEnded, ClusterSeen, Event, Observer, to_json
+from llm_tool.events import BatchEnded, ClusterSeen, Event, Observer, Preparing, to_json
+from llm_tool.logs.cluster_summary import preparing_line
 from llm_tool.logs.summary import PlainSummary
 from llm_tool.studio.display import ResultDisplay, RunDisplay
 from llm_tool.studio.theme import QUIET, WARN
@@ -92,7 +93,7 @@ def measure(
 ) -> RunEstimated:
     """Return what a run will take, by a moment of training; see ``estimate``.
 
-    What it takes on a cluster is not measured.
+    What it takes on a cluster, or with several processes a job, is not measured.
 
     Args:
         plan: What would be trained.
@@ -101,7 +102,8 @@ def measure(
         talk: The console that says, on a terminal, what the user waits for.
         warmup: What loads the heavy libraries, if that has begun.
     """
-    if config.executor == "slurm":  # this machine would say nothing of its nodes
+    # This machine would say nothing of a cluster's nodes, nor one process of several.
+    if config.executor == "slurm" or config.processes > 1:
         from llm_tool.events import RunEstimated
 
         return RunEstimated(None, None, None, "", (None,) * len(plan.jobs))
@@ -140,6 +142,25 @@ def reading(talk: Console) -> Iterator[Progress | None]:
                 shown[0].update(text)
             else:
                 shown.append(stack.enter_context(talk.status(text)))
+
+        yield show
+
+
+@contextmanager
+def preparing(talk: Console) -> Iterator[Observer]:
+    """Show on a terminal what is prepared for jobs, and how far that is.
+
+    Yields:
+        What ``prepare_jobs`` tells.
+    """
+    if not talk.is_terminal:
+        yield lambda _: None
+        return
+    with talk.status(Text("Preparing the jobs", style=QUIET)) as shown:
+
+        def show(event: Event) -> None:
+            if isinstance(event, Preparing):
+                shown.update(Text(preparing_line(event), style=QUIET))
 
         yield show
 
@@ -217,7 +238,8 @@ def resume_session(
         talk.print(Text(f"Session {session.id} is done: there is nothing to resume."))
     failed = 0
     for number in numbers:
-        run = restore(session, number)
+        with reading(talk) as on_progress:
+            run = restore(session, number, on_progress)
         for note in run.notes:
             talk.print(Text(visible(note), style=WARN))
         outcome = execute(
@@ -251,7 +273,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write an event."""
-        if isinstance(event, BatchEnded):
+        if isinstance(event, BatchEnded | Preparing):
             return
         line = to_json(event)
         if isinstance(event, ClusterSeen):

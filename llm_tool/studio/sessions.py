@@ -13,7 +13,7 @@ from llm_tool.logs.facts import read_facts
 from llm_tool.logs.overview import Overview
 from llm_tool.logs.session import Session
 from llm_tool.studio.theme import BAD, GOOD, QUIET, WARN, Column, print_table
-from llm_tool.text import plural, shorten, visible
+from llm_tool.text import plural, shell_word, shorten, visible
 
 _STYLES = {
     "done": "", "running": GOOD, "detached": GOOD, "interrupted": WARN, "failed": BAD,
@@ -88,8 +88,28 @@ def _say_what_to_do(console: Console, logs_dir: str, sessions: Sequence[Overview
         console.print(Text(f"! {len(torn) - _NAMED} more lack files.", style=WARN))
     unfinished = next((one for one in sessions if one.is_unfinished), None)
     if unfinished is not None:
-        command = Session(logs_dir, unfinished.id).resume_command
-        console.print(Text(f"Go on with one: {visible(command)}", style=QUIET), soft_wrap=True)
+        session = Session(logs_dir, unfinished.id)
+        follow = "Follow it" if unfinished.status == "detached" else "Go on with one"
+        if unfinished.status == "detached" and not unfinished.done:
+            scripts = to_submit(session)
+            words = [f"sbatch {shell_word(script)}" for script in scripts]
+            if len(words) > _NAMED:
+                folder = visible(str(PurePath(scripts[0]).parent))
+                words = [f"sbatch, with each of the {len(words)} scripts in {folder}"]
+            for own in words:
+                said = f"Submit it, unless that is done: {own}"
+                console.print(Text(visible(said), style=QUIET), soft_wrap=True)
+        said = f"{follow}: {session.resume_command}"
+        console.print(Text(visible(said), style=QUIET), soft_wrap=True)
+
+
+def to_submit(session: Session) -> list[str]:
+    """Return the scripts that the user has to submit, of a session that was exported."""
+    from llm_tool.execution.submissions import Submissions
+
+    known = Submissions(session)
+    jobs = [job_id for name in known if (one := known.named(name)) for job_id in one.jobs]
+    return known.scripts(jobs)
 
 
 def data_of(session: Overview) -> str:

@@ -87,6 +87,8 @@ def _confirm(draft: Draft) -> Ready | Back | None:
     try:
         config = draft.config
         dataset, plan = prepare(config)
+        if config.executor == "slurm":
+            _check_cluster(config)
     except StudioError as error:
         show_error(draft.console, error)
         ways = list(error.fixes)
@@ -115,6 +117,14 @@ def _confirm(draft: Draft) -> Ready | Back | None:
         if answer == "start":
             return config, dataset, plan
         return None if answer == "menu" else BACK
+
+
+def _check_cluster(config: RunConfig) -> None:
+    """Refuse what a cluster would refuse, while the answers can still be changed."""
+    from llm_tool.execution.slurm import check_request, check_submitit
+
+    check_submitit()
+    check_request(config)
 
 
 def _save(draft: Draft, config: RunConfig) -> None:

@@ -17,8 +17,8 @@ from llm_tool.events import (
     RunEnded,
     RunStarted,
     Status,
-    per_category,
 )
+from llm_tool.logs.labels import per_category
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job
 
