@@ -119,14 +119,9 @@ class SlurmScheduler:
         return str(number)
 
     def look(self) -> Mapping[str, Place] | None:
-        """Return the jobs that are queued or running; ``None`` when SLURM does not answer.
-
-        Raises:
-            StudioError: There is no squeue on this machine.
-        """
+        """Return the jobs that are queued or running; ``None`` when SLURM does not answer."""
         if not self._known:
             return {}
-        _find("squeue")
         rows = self._rows()
         if rows is None:
             return None
@@ -208,6 +203,25 @@ def check_cluster(session: Session) -> None:
     for command in ("sbatch", "srun", "squeue"):
         _find(command)
     check_folder(session.cluster_folder)
+
+
+def check_queue(session: Session) -> None:
+    """Make sure that the jobs of a session can be gone on with from here.
+
+    Raises:
+        StudioError: They were handed over, and what became of them cannot be asked here; or see
+            ``check_cluster``.
+    """
+    if not Submissions(session):
+        check_cluster(session)
+    elif shutil.which("squeue") is None:
+        raise StudioError(
+            "There is no squeue here: the jobs of the session are on a SLURM cluster, and this "
+            "machine is not part of it.",
+            where=visible(str(session.folder)),
+            remedy="They go on without you. Follow them from the cluster's login node: "
+            + session.resume_command,
+        )
 
 
 def check_submitit() -> None:
