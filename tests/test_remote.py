@@ -31,7 +31,8 @@ class MadeCluster:
     """Trains the first job of its queue while its owner pauses.
 
     ``loses`` is how often a job vanishes untrained, ``fails`` are jobs that say that they failed,
-    ``silent`` are the looks that get no answer, ``takes`` is how many jobs may be in the queue.
+    ``silent`` are the looks that get no answer, ``takes`` is how many jobs may be in the queue,
+    ``mute`` how many looks get no answer from when a job is to be handed over again.
     """
 
     session: Session
@@ -39,6 +40,7 @@ class MadeCluster:
     fails: set[str] = field(default_factory=set)
     silent: Sequence[int] = ()
     takes: int = 99
+    mute: int = 0
     queue: list[str] = field(default_factory=list)
     handed: list[list[str]] = field(default_factory=list)
     looks: int = 0
@@ -46,6 +48,10 @@ class MadeCluster:
     log: str = ""
 
     def submit(self, job_ids: Sequence[str]) -> None:
+        if self.handed and self.mute:
+            self.silent = range(self.looks + 1, self.looks + 1 + self.mute)
+            self.mute = 0
+            raise StudioError("SLURM refuses the jobs: Unable to contact slurm controller")
         room = self.takes - len(self.queue)
         self.queue += job_ids[:room]
         self.handed.append(list(job_ids[:room]))
@@ -194,6 +200,19 @@ def test_a_lost_job_is_submitted_again_and_ends_as_if_nothing_had_been(owner: Ow
         "its node failed. It was submitted again (1 of 3).",
         "its node failed. It was submitted again (2 of 3).",
     ]
+
+
+def test_a_cluster_that_falls_silent_when_it_is_handed_a_lost_job_is_asked_again(
+    owner: Owner,
+) -> None:
+    owner.cluster.loses["j0001"] = 1
+    owner.cluster.mute = 2
+
+    results = owner.follow()
+
+    assert sorted(ids(results)) == ["j0001", "j0002", "j0003"]
+    assert owner.cluster.handed == [["j0001", "j0002", "j0003"], ["j0001"]]
+    assert any("not answered since" in seen.waiting for seen in owner.seen)
 
 
 def test_a_job_that_is_lost_too_often_fails_with_the_end_of_its_output(

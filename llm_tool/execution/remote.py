@@ -235,6 +235,8 @@ class _Owner:
             self.refused_at = None
         except StudioError as error:
             now = self.scheduler.look()
+            if now is None and self.before:  # it fell silent just now; what it took, it will say
+                return
             if not now:
                 raise
             self.refused_at = len(now)
