@@ -1,12 +1,19 @@
-"""A real SLURM cluster of two nodes on this machine, each with one CPU, for a test session."""
+"""A real SLURM cluster of two nodes on this machine, each with one CPU, for a test session.
+
+Several test sessions can have one each at the same time. Beside each waits a guard (this file as a
+program), which ends all that belongs to the cluster when its session is gone, however that ended.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,14 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NODES = ("n1", "n2")
+_MUNGE_PID = Path("/run/munge/munged.pid")
 _NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun", "scontrol", "sinfo")
 
 # Without accounting, so that sacct has nothing to say. A dead node is noticed within some ten
-# seconds (SlurmdTimeout), and what ran on it may start elsewhere soon after (cred_expire).
+# seconds (SlurmdTimeout), and what ran on it may start elsewhere soon after (cred_expire); without
+# the controller squeue gives up after some four (MessageTimeout). The numbers of jobs, from which
+# ports are made, are not those of another cluster on this machine.
 _CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost=localhost
 SlurmctldPort={controller}
+FirstJobId={controller}
+MessageTimeout=4
 AuthType=auth/munge
 AuthInfo=cred_expire=5
 SlurmUser=root
@@ -61,7 +73,7 @@ class Cluster:
     """The daemons of a cluster; ``configuration`` is what its commands need in SLURM_CONF."""
 
     folder: Path
-    started_munge: subprocess.Popen[bytes] | None = None
+    guard: subprocess.Popen[str] | None = None
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -102,30 +114,33 @@ class Cluster:
         self.configuration.write_text(
             _CONFIGURATION.format(folder=self.folder, largest_array=largest_array, **ports), "utf-8"
         )
-        self.started_munge = _start_munge()
+        self.guard = _start_guard(self.configuration)
         self.restart_controller()
         for name in NODES:
             self.restart_node(name)
 
     def stop(self) -> None:
-        self.tell("scancel", "--user=root")
-        with suppress(TimeoutError):
-            _wait_for(lambda: not self.tell("squeue", "--noheader"), "an empty queue", 20)
-        for daemon in reversed(self.daemons.values()):
-            daemon.terminate()
-            try:
-                daemon.wait(10)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
+        try:
+            self.tell("scancel", "--user=root")
+            with suppress(TimeoutError):
+                _wait_for(lambda: not self.tell("squeue", "--noheader"), "an empty queue", 20)
+            for daemon in reversed(self.daemons.values()):
+                daemon.terminate()
+            for daemon in self.daemons.values():
+                with suppress(subprocess.TimeoutExpired):
+                    daemon.wait(10)
+        finally:
+            if self.guard is not None:  # it kills what is left
+                self.guard.communicate()
+            for daemon in self.daemons.values():
                 daemon.wait()
-        if self.started_munge is not None:
-            self.started_munge.terminate()
-            self.started_munge.wait()
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "log" / "daemons.txt").open("ab")
         with log:
-            return subprocess.Popen(words, stdout=log, stderr=log, env=self._environment())
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "SLURM_CONF": str(self.configuration)}
@@ -153,16 +168,71 @@ def running_cluster(folder: Path, largest_array: int = 9) -> Iterator[Cluster]:
             os.environ["SLURM_CONF"] = before
 
 
-def _start_munge() -> subprocess.Popen[bytes] | None:
-    """Start what vouches for messages, unless it runs; return it if it was started here."""
-    if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
-        return None
-    subprocess.run(["install", "-d", "-o", "munge", "/run/munge"], check=True)
+def _start_guard(configuration: Path) -> subprocess.Popen[str]:
+    """Start what ends a cluster when this process does; return it when munge answers."""
+    guard = subprocess.Popen(
+        [sys.executable, __file__, str(configuration)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is not for it
+    )
+    assert guard.stdout is not None
+    if not guard.stdout.readline():
+        raise RuntimeError("munge does not start")
+    return guard
+
+
+def watch_over(configuration: str) -> None:
+    """Wait for the end of standard input, and end what is left of a cluster then.
+
+    What vouches for messages (munge) is the same for all clusters of a machine: the first one that
+    needs it starts it, and the last one ends it, if it was started here.
+    """
+    with Path(tempfile.gettempdir(), "munge-of-the-tests").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not _munge_answers():
+            _start_munge()
+            file.write("started")
+            file.flush()
+        fcntl.flock(file, fcntl.LOCK_SH)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+        _kill_all_of(configuration)
+        with suppress(BlockingIOError):  # others are there
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.seek(0)
+            if file.read():
+                file.truncate(0)
+                os.kill(int(_MUNGE_PID.read_text("ascii")), signal.SIGTERM)
+
+
+def _kill_all_of(configuration: str) -> None:
+    """Kill the daemons of a cluster, its jobs, and whatever they left running."""
+    import psutil
+
+    for _ in range(3):  # a process can start another one meanwhile
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                own = process.pid != os.getpid() and process.environ().get("SLURM_CONF")
+                if own == configuration:
+                    process.kill()
+
+
+def _munge_answers() -> bool:
+    return subprocess.run(["munge", "-n"], capture_output=True).returncode == 0
+
+
+def _start_munge() -> None:
+    subprocess.run(["install", "-d", "-o", "munge", _MUNGE_PID.parent], check=True)
     words = ["su", "-s", "/bin/sh", "munge", "-c", "exec munged --force --foreground"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    answers = ["munge", "-n"]
-    _wait_for(lambda: not subprocess.run(answers, capture_output=True).returncode, "munge", 20)
-    return process
+    nothing = subprocess.DEVNULL
+    others = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
+    subprocess.Popen(
+        words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, env=others
+    )
+    _wait_for(_munge_answers, "munge", 20)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -188,3 +258,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     """End a process at once, without giving it a chance to say goodbye."""
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+if __name__ == "__main__":
+    watch_over(sys.argv[1])

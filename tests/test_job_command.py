@@ -23,7 +23,7 @@ from llm_tool.events import (
     JobStarted,
 )
 from llm_tool.execution import job as execution_job
-from llm_tool.execution.job import PAUSE_SIGNALS
+from llm_tool.execution.job import PAUSE_SIGNALS, requeue
 from llm_tool.execution.local import run_plan
 from llm_tool.execution.prepared import job_command
 from llm_tool.logs import Session
@@ -477,3 +477,19 @@ def test_the_folder_of_the_run_must_be_on_the_node(one: Prepared) -> None:
 
     assert error.value.where == "/gone/home"
     assert "on a disk that all nodes share" in error.value.remedy
+
+
+def test_of_an_array_only_the_job_itself_goes_back_to_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/given\n', "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "70")  # as the last one of an array has it
+    assert requeue() == ""
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "70")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert requeue() == ""
+
+    assert (tmp_path / "given").read_text() == "requeue 70\nrequeue 70_3\n"

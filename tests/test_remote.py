@@ -36,7 +36,8 @@ class MadeCluster:
 
     ``loses`` is how often a job vanishes untrained, ``fails`` are jobs that say that they failed,
     ``silent`` are the looks that get no answer, ``takes`` is how many jobs may be in the queue;
-    of submissions with the numbers ``unclear``, sbatch says that they failed, and SLURM nothing.
+    of submissions with the numbers ``unclear``, sbatch says that they failed, and SLURM nothing;
+    ``mute`` is how many looks get no answer from when a job is to be handed over again.
     """
 
     session: Session
@@ -46,6 +47,7 @@ class MadeCluster:
     takes: int = 99
     all_or_none: bool = False
     unclear: Sequence[int] = ()
+    mute: int = 0
     queue: list[str] = field(default_factory=list)
     handed: list[list[str]] = field(default_factory=list)
     looks: int = 0
@@ -53,6 +55,10 @@ class MadeCluster:
     log: str = ""
 
     def submit(self, job_ids: Sequence[str]) -> None:
+        if self.handed and self.mute:
+            self.silent = range(self.looks + 1, self.looks + 1 + self.mute)
+            self.mute = 0
+            raise StudioError("SLURM refuses the jobs: Unable to contact slurm controller")
         room = self.takes - len(self.queue)
         if self.all_or_none and len(job_ids) > room:
             room = 0
@@ -206,6 +212,19 @@ def test_a_lost_job_is_submitted_again_and_ends_as_if_nothing_had_been(owner: Ow
         "its node failed. It was submitted again (1 of 3).",
         "its node failed. It was submitted again (2 of 3).",
     ]
+
+
+def test_a_cluster_that_falls_silent_when_it_is_handed_a_lost_job_is_asked_again(
+    owner: Owner,
+) -> None:
+    owner.cluster.loses["j0001"] = 1
+    owner.cluster.mute = 2
+
+    results = owner.follow()
+
+    assert sorted(ids(results)) == ["j0001", "j0002", "j0003"]
+    assert owner.cluster.handed == [["j0001", "j0002", "j0003"], ["j0001"]]
+    assert any("not answered since" in seen.waiting for seen in owner.seen)
 
 
 def test_a_job_that_is_lost_too_often_fails_with_the_end_of_its_output(

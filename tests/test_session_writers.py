@@ -50,19 +50,6 @@ def test_a_disk_that_has_no_locks_takes_a_session(
     assert facts_of(session)["status"] == "done"
 
 
-def test_two_writers_that_end_one_after_the_other_leave_both_results(tmp_path: Path) -> None:
-    one = Session(tmp_path)
-    with one.run([new_job(), new_job()], {}, {}) as (first, second):
-        other = Session(tmp_path, one.id)
-        epochs = [made_epoch(job, is_best=True) for job in (first, second)]
-        one.record(epochs[0])
-        other.record(epochs[1])
-        one.record(made_end(epochs[0]))
-        other.record(made_end(epochs[1]))
-    best = read_metrics(one.category_folder(first.task) / "best.csv")
-    assert best["saved_model_path"].tolist() == ["models/X/j0001", "models/X/j0002"]
-
-
 def work(logs: str, barrier: Any) -> None:  # noqa: ANN401 - its class is a detail of the platform
     session = Session(logs, NOON)
     barrier.wait(60)

@@ -508,6 +508,27 @@ def test_who_has_exported_a_run_is_told_to_submit_it_before_following_it(
     ]
 
 
+RESUME = f"llm-tool resume {ID}"
+
+
+def test_where_there_is_no_cluster_a_run_that_goes_on_elsewhere_stays_as_it_is(
+    exported: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = exported
+    facts = folder / "training_logs" / ID / "session.json"
+    before = facts.read_bytes()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", str(folder))
+
+    done = CliRunner().invoke(app, ["resume", ID])
+
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert "There is no squeue here: the jobs of the session are on a SLURM cluster" in said
+    assert f"They go on without you. Follow them from the cluster's login node: {RESUME}" in said
+    assert facts.read_bytes() == before
+
+
 def test_export_asks_which_scripts() -> None:
     done = CliRunner().invoke(app, ["export"])
 

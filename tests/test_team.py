@@ -203,6 +203,7 @@ def test_on_several_nodes_each_starts_its_own_processes(monkeypatch: pytest.Monk
         launcher(nodes)
     for name, value in {"NODEID": "2", "JOB_ID": "123456", "JOB_NODELIST": "n[07-09]"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setattr(launch.socket, "getaddrinfo", lambda *_: [])  # the names are those of hosts
 
     words = launcher(nodes)
 
@@ -212,6 +213,29 @@ def test_on_several_nodes_each_starts_its_own_processes(monkeypatch: pytest.Monk
     assert options["--machine_rank"] == "2"
     assert options["--main_process_ip"] == "n07"
     assert options["--main_process_port"] == "13456"
+
+
+@pytest.mark.parametrize(
+    ("scontrol", "address"),
+    [
+        ("echo NodeName=$5 NodeAddr=127.0.0.9 NodeHostName=localhost", "127.0.0.9"),
+        ("echo slurm_load_node error >&2; exit 1", "n.invalid"),
+    ],
+)
+def test_a_node_whose_name_is_no_hosts_is_reached_where_slurm_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scontrol: str, address: str
+) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\n{scontrol}\n", "utf-8")
+    program.chmod(0o755)
+    about = {"NODEID": "0", "JOB_ID": "7", "JOB_NODELIST": "n.invalid,localhost"}
+    for name, value in about.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    words = launcher(two(executor="slurm", slurm_nodes=2))
+
+    assert words[words.index("--main_process_ip") + 1] == address
 
 
 @pytest.mark.parametrize(

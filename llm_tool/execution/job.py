@@ -221,8 +221,11 @@ def requeue() -> str:
     When it succeeds, SLURM soon ends the process.
     """
     try:
+        number = os.environ["SLURM_JOB_ID"]
+        if "SLURM_ARRAY_TASK_ID" in os.environ:  # the last one of an array has the array's number
+            number = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         answer = subprocess.run(
-            ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]],
+            ["scontrol", "requeue", number],
             capture_output=True,
             text=True,
             errors="replace",

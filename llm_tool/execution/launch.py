@@ -12,6 +12,7 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ PAUSES = ("SIGUSR1", "SIGUSR2", "SIGTERM")
 _CODE = "LLM_TOOL_EXIT_CODE"  # names the file in which the first process leaves its exit code
 _PORTS = 10_000, 20_000  # the first, and how many, below those that systems give out by themselves
 _LOOKS_EVERY = 0.5  # seconds
+_PATIENCE = 60  # seconds that the scheduler has for an answer
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal that a process gets when its parent dies
 
 
@@ -80,7 +82,7 @@ def _cluster() -> dict[str, object]:
     """Return which node of a SLURM job this is, and where its processes meet."""
     try:
         node, job = (int(os.environ[name]) for name in ("SLURM_NODEID", "SLURM_JOB_ID"))
-        host = first_host(os.environ["SLURM_JOB_NODELIST"])
+        host = _address(first_host(os.environ["SLURM_JOB_NODELIST"]))
     except (KeyError, ValueError) as error:
         raise StudioError(
             "SLURM does not say on which nodes this job runs.",
@@ -90,6 +92,22 @@ def _cluster() -> dict[str, object]:
     first, many = _PORTS
     port = first + job % many  # so that two jobs on a node do not meet
     return {"machine_rank": node, "main_process_ip": host, "main_process_port": port}
+
+
+def _address(node: str) -> str:
+    """Return a name or number by which a node of the cluster is reached.
+
+    SLURM's name for it is that of a host in most clusters; else SLURM itself knows the way.
+    """
+    try:
+        socket.getaddrinfo(node, None)
+    except OSError:
+        with suppress(OSError, subprocess.SubprocessError):
+            words = ["scontrol", "--oneliner", "show", "node", node]
+            told = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE).stdout
+            if found := re.search(r"\bNodeAddr=(\S+)", told):
+                return found[1]
+    return node
 
 
 def first_host(hosts: str) -> str:

@@ -72,6 +72,8 @@ def run_plan(
         entered = session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts)
     else:
         todo = [job for job in session.jobs(resume) if not session.is_finished(job)]
+        if config.executor == "slurm" and todo:
+            _check_queue(session)
         entered = session.rerun(resume)
     check_space(todo, config, session.logs_dir)
     run = _Run(plan, dataset, config, session, shielded(*observers))
@@ -93,6 +95,13 @@ def _tidy_up(session: Session, jobs: Sequence[Job], done: Sequence[JobEnded]) ->
     from llm_tool.execution.leftovers import tidy_up
 
     tidy_up(session, jobs, {result.job.id for result in done})
+
+
+def _check_queue(session: Session) -> None:
+    """Refuse to go on where nobody knows of the jobs; the run stays as it is."""
+    from llm_tool.execution.slurm import check_queue
+
+    check_queue(session)
 
 
 def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:

@@ -129,14 +129,9 @@ class SlurmScheduler:
         return number
 
     def look(self) -> Mapping[str, Place] | None:
-        """Return the jobs that are queued or running; ``None`` when SLURM does not answer.
-
-        Raises:
-            StudioError: There is no squeue on this machine.
-        """
+        """Return the jobs that are queued or running; ``None`` when SLURM does not answer."""
         if not self._known:
             return {}
-        _find("squeue")
         rows = self._rows()
         if rows is None:
             return None
@@ -247,6 +242,25 @@ def check_request(config: RunConfig) -> None:
             f"SLURM refuses such jobs: {visible(said[-1])}.",
             where=visible(given),
             remedy="Change what they ask for, the settings slurm_…; sinfo shows what there is.",
+        )
+
+
+def check_queue(session: Session) -> None:
+    """Make sure that the jobs of a session can be gone on with from here.
+
+    Raises:
+        StudioError: They were handed over, and what became of them cannot be asked here; or see
+            ``check_cluster``.
+    """
+    if not Submissions(session):
+        check_cluster(session)
+    elif shutil.which("squeue") is None:
+        raise StudioError(
+            "There is no squeue here: the jobs of the session are on a SLURM cluster, and this "
+            "machine is not part of it.",
+            where=visible(str(session.folder)),
+            remedy="They go on without you. Follow them from the cluster's login node: "
+            + session.resume_command,
         )
 
 
