@@ -12,6 +12,15 @@ _TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}", re.ASCII)
 _MEMORY = re.compile(r"\d+[KMGT]?", re.ASCII)
 _TEXTS = "slurm_partition", "slurm_account", "slurm_time", "slurm_memory", "slurm_constraint"
 
+# What a run can ask for anew when it goes on: no number depends on it, as on the kind of processor,
+# the threads and the processes of a job.
+ASKED_ANEW = frozenset(
+    {
+        "slurm_partition", "slurm_account", "slurm_time", "slurm_memory", "slurm_constraint",
+        "slurm_parallel", "slurm_setup", "slurm_resubmit",
+    }
+)  # fmt: skip
+
 
 class SlurmSettings(BaseModel):
     """How jobs are handed to SLURM; what is ``None`` is left to the cluster's own defaults."""

@@ -148,6 +148,10 @@ app.command(short_help="Look at data before training: what is odd about them.")(
 def resume(
     session_id: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
     logs_dir: LogsDir = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="What jobs ask of the cluster now, as slurm_memory=32G."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a session that was interrupted or left running; try again what failed in it."""
@@ -157,7 +161,8 @@ def resume(
 
     session = Session(logs_dir or LOGS_DIR, session_id)
     talk, out = make_console(stderr=True), make_console()
-    if not resume_session(session, talk=talk, out=out, as_json=as_json):
+    changes = training.read_layers(None, assignments)
+    if not resume_session(session, talk=talk, out=out, as_json=as_json, changes=changes):
         raise typer.Exit(SOME_FAILED)
 
 

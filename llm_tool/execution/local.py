@@ -22,6 +22,7 @@ from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.observers import in_order, shielded
 from llm_tool.plan import Job, Parts, Plan
+from llm_tool.slurm_settings import ASKED_ANEW
 from llm_tool.stopping import Detached, Paused
 from llm_tool.trainers.checkpoint import CHECKPOINT
 
@@ -74,7 +75,7 @@ def run_plan(
         todo = [job for job in session.jobs(resume) if not session.is_finished(job)]
         if config.executor == "slurm" and todo:
             _check_queue(session)
-        entered = session.rerun(resume)
+        entered = session.rerun(resume, config.model_dump(mode="json", include=set(ASKED_ANEW)))
     check_space(todo, config, session.logs_dir)
     run = _Run(plan, dataset, config, session, shielded(*observers))
     with entered as jobs:

@@ -22,6 +22,7 @@ from llm_tool.logs.files import disk_errors
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
 from llm_tool.plan import Job, Parts
+from llm_tool.slurm_settings import ASKED_ANEW
 from llm_tool.text import visible
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ def _is_of(manifest: Manifest, dataset: Dataset, config: RunConfig) -> bool:
 
     Models that are no longer there, or were changed, are looked for anew.
     """
-    about = manifest.config, manifest.sha256
-    return about == (config.model_dump(mode="json"), dataset.sha256) and all(
+    kept = {name: one for name, one in manifest.config.items() if name not in ASKED_ANEW}
+    about = config.model_dump(mode="json", exclude=set(ASKED_ANEW)), dataset.sha256
+    return about == (kept, manifest.sha256) and all(
         _mark(Path(model.folder)) == model.mark for model in manifest.models.values()
     )
 

@@ -21,7 +21,7 @@ from llm_tool.events import ClusterSeen, JobEnded, JobFailed, Observer, RunningJ
 from llm_tool.execution.cluster import Place, Scheduler
 from llm_tool.execution.collector import Collector
 from llm_tool.execution.prepared import prepare_jobs
-from llm_tool.execution.slurm import SlurmScheduler
+from llm_tool.execution.slurm import MEMORY, TIME, SlurmScheduler
 from llm_tool.execution.submissions import Submissions
 from llm_tool.logs.claim import Claim
 from llm_tool.logs.facts import read_facts
@@ -40,6 +40,8 @@ _LOOKS = 2
 _AT_ONCE = 250
 _SHOWN = 20  # lines of a lost job's output
 _READ = 20_000  # bytes of it, from its end
+# What to ask for more of, by why a job was lost.
+_MORE = {MEMORY: " --set slurm_memory=…", TIME: " --set slurm_time=…"}
 _NAMED = 3  # scripts that the user has to submit
 
 
@@ -328,7 +330,7 @@ class _Owner:
             self.open[job_id],
             what="\n".join([what, *end_of(path)]),
             where=path,
-            remedy=f"Try it again with: {self.session.resume_command}",
+            remedy=f"Try it again with: {self.session.resume_command}{_MORE.get(because, '')}",
         )
 
     def _tell(self, answer: Mapping[str, Place] | None, places: Mapping[str, Place]) -> None:

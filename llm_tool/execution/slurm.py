@@ -43,6 +43,7 @@ _QUEUED = {
     "SPECIAL_EXIT",
 }  # fmt: skip
 _LARGEST_ARRAY = 1001  # where the cluster does not say: SLURM's own default
+MEMORY, TIME = "memory ran out", "its time limit was over"
 # How squeue and sacct say that a job is over, in words.
 _ENDS = {
     "BOOT_FAIL": "its node did not start",
@@ -50,9 +51,9 @@ _ENDS = {
     "DEADLINE": "its deadline was over",
     "FAILED": "its process failed",
     "NODE_FAIL": "its node failed",
-    "OUT_OF_MEMORY": "memory ran out",
+    "OUT_OF_MEMORY": MEMORY,
     "PREEMPTED": "it had to make room for another job",
-    "TIMEOUT": "its time limit was over",
+    "TIMEOUT": TIME,
 }
 
 
@@ -122,9 +123,8 @@ class SlurmScheduler:
         if refusal is not None:
             raise StudioError(
                 f"SLURM refuses the jobs: {_said(str(refusal))}",
-                remedy="Once it takes them, go on: "
-                f"{self._session.resume_command}; or train anew, asking for something else "
-                "(the settings slurm_…).",
+                remedy="Once it takes them, or with other settings slurm_…, go on: "
+                f"{self._session.resume_command} --set slurm_…=…",
             ) from refusal
         return number
 

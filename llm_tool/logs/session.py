@@ -143,19 +143,21 @@ class Session:
             yield named
 
     @contextmanager
-    def rerun(self, number: int) -> Iterator[tuple[Job, ...]]:
+    def rerun(
+        self, number: int, changes: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[Job, ...]]:
         """Open a run of the session again, give all its jobs, and enter how it ended.
 
         Args:
             number: Its place among the runs of the session.
+            changes: Settings with another value from now on, JSON-ready.
 
         Raises:
             StudioError: A process is still at it, or the logs folder cannot be written.
         """
         process = own_process()
         with self.writing("Starting the run"):
-            facts = self._read()
-            run = facts["runs"][number]
+            run = (facts := self._read())["runs"][number]
             if status_of(run) == "running":
                 raise StudioError(
                     f"Session {self.id} is still being trained, by process "
@@ -164,7 +166,8 @@ class Session:
                 )
             self._rebuild()
             self._clean(facts)
-            run |= _running(process)
+            run["config"] |= changes or {}
+            run |= _running(process) | {"fingerprint": fingerprint(run)}
             self._write(facts)
         self._folders = folders_of(facts)
         with self._until_over(number, process):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -216,6 +216,7 @@ def resume_session(
     out: Console,
     as_json: bool = False,
     warmup: Warmup | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> bool:
     """Go on with every run of a session that is not done; return whether all jobs are done now.
 
@@ -225,6 +226,7 @@ def resume_session(
         out: The console for the result.
         as_json: See ``execute``.
         warmup: See ``execute``.
+        changes: See ``restore``.
 
     Raises:
         StudioError: There is no such session, or its data or settings were changed.
@@ -239,7 +241,7 @@ def resume_session(
     failed = 0
     for number in numbers:
         with reading(talk) as on_progress:
-            run = restore(session, number, on_progress)
+            run = restore(session, number, on_progress, changes)
         for note in run.notes:
             talk.print(Text(visible(note), style=WARN))
         outcome = execute(
