@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+PAUSES = ("SIGUSR1", "SIGUSR2", "SIGTERM")  # what asks a job to pause
+PAUSED = 75  # its exit code then: EX_TEMPFAIL
+
 
 class Detached(BaseException):
     """Jobs on a cluster are to be left running. ``by_key``: the user goes on with other things."""

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from llm_tool.events import BatchEnded, Event, JobRetried
-from llm_tool.execution.launch import PAUSED, PAUSES, is_first, leave
+from llm_tool.execution.launch import is_first, leave
 from llm_tool.logs import Session
-from llm_tool.stopping import Paused, pause_asked, pause_on
+from llm_tool.stopping import PAUSED, PAUSES, Paused, pause_asked, pause_on
 from llm_tool.trainers import bert_base
 from tests.test_bert_base import Trainer
 from tests.test_checkpoint import LABELS, WHOLE

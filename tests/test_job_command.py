@@ -23,14 +23,14 @@ from llm_tool.events import (
     JobStarted,
 )
 from llm_tool.execution import job as execution_job
-from llm_tool.execution.job import PAUSE_SIGNALS, requeue
+from llm_tool.execution.job import requeue
 from llm_tool.execution.local import run_plan
 from llm_tool.execution.prepared import job_command
 from llm_tool.logs import Session
 from llm_tool.logs.journal import JOURNAL, read_events
 from llm_tool.modes.planning import prepare
 from llm_tool.modes.resume import restore
-from llm_tool.stopping import pause_on
+from llm_tool.stopping import PAUSES, pause_on
 from llm_tool.trainers import checkpoint, saving
 from tests.conftest import Run
 from tests.jobs_by_hand import SESSION_ID, Prepared, exit_code, prepared, settings, tables
@@ -139,7 +139,7 @@ def attempt(one: Prepared, *observers: Callable[[Event], None]) -> execution_job
         for observer in observers:
             observer(event)
 
-    with pause_on(*PAUSE_SIGNALS):
+    with pause_on(*PAUSES):
         return execution_job.train_prepared(session, job, folder, manifest, show)
 
 

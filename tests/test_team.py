@@ -24,9 +24,10 @@ from llm_tool.config import RunConfig, make_config
 from llm_tool.errors import StudioError
 from llm_tool.events import JobEnded, JobFailed, JobStarted
 from llm_tool.execution import launch
-from llm_tool.execution.launch import PAUSED, first_host, launcher, run_together
+from llm_tool.execution.launch import first_host, launcher, run_together
 from llm_tool.logs import read_metrics
 from llm_tool.logs.journal import read_events
+from llm_tool.stopping import PAUSED
 from llm_tool.trainers.team import Team
 from tests.team_program import train
 from tests.test_bert_base import UNREPEATABLE, Trainer

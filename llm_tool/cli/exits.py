@@ -1,3 +1,3 @@
-"""Exit codes; 0 is done."""
+"""Exit codes; 0 is done. A job that pauses has ``stopping.PAUSED``."""
 
-SOME_FAILED, BAD_INPUT, PAUSED, INTERRUPTED = 1, 2, 75, 130
+SOME_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130

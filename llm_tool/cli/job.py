@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llm_tool.cli.exits import PAUSED, SOME_FAILED
+from llm_tool.cli.exits import SOME_FAILED
 from llm_tool.errors import StudioError
-from llm_tool.stopping import pause_on, pause_signal
+from llm_tool.stopping import PAUSED, PAUSES, pause_on, pause_signal
 
 if TYPE_CHECKING:
     from llm_tool.config import RunConfig
@@ -37,7 +37,7 @@ def run(
     Exit codes: 0 done, now or before; 1 it failed; 2 there is no such job, or it was not prepared;
     75 it paused and goes on when it is started again.
     """
-    from llm_tool.execution.job import PAUSE_SIGNALS, find_job, is_over, prepared_for
+    from llm_tool.execution.job import find_job, is_over, prepared_for
 
     session, own = find_job(plan, index)
     if is_over(session, own):
@@ -51,7 +51,7 @@ def run(
     from llm_tool.execution.launch import leave
 
     code = 0
-    with pause_on(*PAUSE_SIGNALS):  # before the libraries are loaded, which takes seconds
+    with pause_on(*PAUSES):  # before the libraries are loaded, which takes seconds
         from llm_tool.execution.job import train_prepared
         from llm_tool.logs.summary import PlainSummary
 
@@ -94,9 +94,10 @@ def _start_together(session: JobSession, own: Job, config: RunConfig) -> None:
 
 
 def _paused(own: Job, *, got_further: bool) -> None:
-    from llm_tool.execution.job import is_first_process, requeue
+    from llm_tool.execution.job import requeue
+    from llm_tool.execution.launch import is_first
 
-    if not is_first_process():
+    if not is_first():
         return
     signal, in_slurm = pause_signal(), "SLURM_JOB_ID" in os.environ
     _say(f"{own.id} pauses after {signal or 'a signal'}; what it has is kept.")

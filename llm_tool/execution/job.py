@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm_tool.errors import DiskError, StoppedError, StudioError
 from llm_tool.events import JobFailed, Observer
-from llm_tool.execution.launch import is_launched
+from llm_tool.execution.launch import is_first, is_launched
 from llm_tool.logs.claim import Claim, Replaced
 from llm_tool.logs.facts import JOBS
 from llm_tool.logs.job_session import JobSession
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from llm_tool.events import JobEnded
     from llm_tool.execution.prepared_files import Manifest, PreparedFolder
 
-PAUSE_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 _PATIENCE = 60  # seconds that the scheduler has for an answer
 End = Literal["done", "done before", "failed", "replaced", "paused", "paused at once"]
 
@@ -123,7 +122,7 @@ def train_prepared(
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is loaded, hereafter
     try:
-        if is_first_process():
+        if is_first():
             session.claim = Claim(session.run_folder(job))
             if is_over(session, job):  # by another attempt, since it was last asked
                 session.claim.release()
@@ -155,11 +154,6 @@ def _is_replaced(session: JobSession) -> bool:
     except (Replaced, DiskError) as ended:
         return isinstance(ended, Replaced)
     return False
-
-
-def is_first_process() -> bool:
-    """Tell whether this process records: of several that train a job together, only the first."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _train(

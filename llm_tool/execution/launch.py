@@ -26,10 +26,8 @@ import psutil
 from llm_tool.config import RunConfig
 from llm_tool.errors import StudioError
 from llm_tool.execution.resources import usable_cores
-from llm_tool.stopping import pause_asked, pause_on, pause_signal
+from llm_tool.stopping import PAUSED, PAUSES, pause_asked, pause_on, pause_signal
 
-PAUSED = 75  # the exit code of a job that paused: EX_TEMPFAIL
-PAUSES = ("SIGUSR1", "SIGUSR2", "SIGTERM")
 _CODE = "LLM_TOOL_EXIT_CODE"  # names the file in which the first process leaves its exit code
 _PORTS = 10_000, 20_000  # the first, and how many, below those that systems give out by themselves
 _LOOKS_EVERY = 0.5  # seconds

@@ -9,14 +9,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from llm_tool.config import RunConfig
 from llm_tool.data.dataset import Dataset
 from llm_tool.errors import DiskError, StoppedError
 from llm_tool.events import JobEnded, JobFailed, Observer, RunEnded, RunStarted, Status
+from llm_tool.execution.leftovers import tidy_up
+from llm_tool.execution.remote import train_on_cluster
 from llm_tool.execution.resources import share_out
 from llm_tool.execution.runner import Runner
+from llm_tool.execution.slurm import check_cluster, check_queue, check_request
 from llm_tool.execution.space import check_space
+from llm_tool.execution.together import train_together
 from llm_tool.execution.workers import train_in_workers
 from llm_tool.logs.journal import job_number
 from llm_tool.logs.session import Session
@@ -67,42 +72,25 @@ def run_plan(
     config = share_out(config, plan)
     about = {"name": dataset.name, "sha256": dataset.sha256}
     if resume is None:
-        if config.executor == "slurm":
-            _check_cluster(session, config)
+        if config.executor == "slurm":  # before anything of the run is written
+            check_cluster(session)
+            check_request(config)
         todo: Sequence[Job] = plan.jobs
         entered = session.run(plan.jobs, config.model_dump(mode="json"), about, plan.accounts)
     else:
         todo = [job for job in session.jobs(resume) if not session.is_finished(job)]
-        if config.executor == "slurm" and todo:
-            _check_queue(session)
-        entered = session.rerun(resume, config.model_dump(mode="json", include=set(ASKED_ANEW)))
+        asked: dict[str, Any] = {}
+        if config.executor == "slurm":
+            asked = config.model_dump(mode="json", include=set(ASKED_ANEW))
+            if todo:
+                check_queue(session)
+        entered = session.rerun(resume, asked)
     check_space(todo, config, session.logs_dir)
     run = _Run(plan, dataset, config, session, shielded(*observers))
     with entered as jobs:
         run.train(jobs, _finished(session, jobs) if resume is not None else [])
     in_plan_order = partial(sorted, key=lambda result: job_number(result.job.id))
     return Outcome(tuple(in_plan_order(run.done)), tuple(in_plan_order(run.failed)))
-
-
-def _check_cluster(session: Session, config: RunConfig) -> None:
-    """Refuse a run that could not be handed over, before anything of it is written."""
-    from llm_tool.execution.slurm import check_cluster, check_request
-
-    check_cluster(session)
-    check_request(config)
-
-
-def _tidy_up(session: Session, jobs: Sequence[Job], done: Sequence[JobEnded]) -> None:
-    from llm_tool.execution.leftovers import tidy_up
-
-    tidy_up(session, jobs, {result.job.id for result in done})
-
-
-def _check_queue(session: Session) -> None:
-    """Refuse to go on where nobody knows of the jobs; the run stays as it is."""
-    from llm_tool.execution.slurm import check_queue
-
-    check_queue(session)
 
 
 def _finished(session: Session, jobs: Sequence[Job]) -> list[JobEnded]:
@@ -141,7 +129,7 @@ class _Run:
             trainings = [(job, parts) for job, parts in pairs if job.id not in before]
             self._train(trainings)
             if self.config.executor == "slurm" or self.config.processes > 1:
-                _tidy_up(self.session, jobs, self.done)
+                tidy_up(self.session, jobs, {result.job.id for result in self.done})
             status = "failed" if self.failed else "done"
         except DiskError as error:
             status = "interrupted"
@@ -199,13 +187,9 @@ def _results(
 ) -> Generator[JobEnded | JobFailed]:
     """Yield the result of each job when it is there; closed, it ends what it began."""
     if config.executor == "slurm":
-        from llm_tool.execution.remote import train_on_cluster
-
         yield from train_on_cluster(trainings, dataset, config, session, show)
         return
     if config.processes > 1:
-        from llm_tool.execution.together import train_together
-
         yield from train_together(trainings, dataset, config, session, show)
         return
     if config.workers and config.workers > 1:

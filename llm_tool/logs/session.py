@@ -143,14 +143,12 @@ class Session:
             yield named
 
     @contextmanager
-    def rerun(
-        self, number: int, changes: Mapping[str, Any] | None = None
-    ) -> Iterator[tuple[Job, ...]]:
+    def rerun(self, number: int, asked: dict[str, Any] | None = None) -> Iterator[tuple[Job, ...]]:
         """Open a run of the session again, give all its jobs, and enter how it ended.
 
         Args:
             number: Its place among the runs of the session.
-            changes: Settings with another value from now on, JSON-ready.
+            asked: Settings with another value from now on, JSON-ready.
 
         Raises:
             StudioError: A process is still at it, or the logs folder cannot be written.
@@ -166,8 +164,10 @@ class Session:
                 )
             self._rebuild()
             self._clean(facts)
-            run["config"] |= changes or {}
-            run |= _running(process) | {"fingerprint": fingerprint(run)}
+            if asked:
+                run["config"] |= asked
+                run["fingerprint"] = fingerprint(run)
+            run |= _running(process)
             self._write(facts)
         self._folders = folders_of(facts)
         with self._until_over(number, process):
